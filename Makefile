@@ -1,18 +1,30 @@
 # Tidemark: make = build/tidemark and the test programs; make help lists the rest.
-# Three builds of the same sources: release (build/obj), asan (build/asan), tsan (build/tsan).
+# Four builds of the same sources under BUILD: release, asan, tsan, and clang for the fuzzers.
+# V=1 shows the commands.
 BUILD ?= build
-CC ?= gcc
-MODULES := base log coord http broker cli
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+Q := $(if $(V),,@)
 LIBS := libuv libcrypto libisal libzstd liblz4 snappy zlib libmicrohttpd libcurl yaml-0.1
+MISSING := $(shell for p in $(LIBS) cmocka; do pkg-config --exists $$p || echo $$p; done 2>&1)
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
             -Wmissing-prototypes -Wvla -Werror
 VERSION := $(shell cat VERSION)
 CFLAGS_ALL := -std=c11 -D_GNU_SOURCE -DTIDEMARK_VERSION='"$(VERSION)"' -Isrc -pthread -MMD -MP $(WARNINGS) \
-              $(shell pkg-config --cflags $(filter-out snappy,$(LIBS)) 2>/dev/null)
-LDLIBS := $(shell pkg-config --libs $(filter-out snappy,$(LIBS)) 2>/dev/null) -lsnappy -ldl -lm -pthread
-CFLAGS_release := -O2 -g -fno-plt -fstack-protector-strong -D_FORTIFY_SOURCE=2
-CFLAGS_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
-CFLAGS_tsan := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+              $(shell pkg-config --cflags $(LIBS) 2>/dev/null)
+LDLIBS := $(shell pkg-config --libs $(LIBS) 2>/dev/null) -ldl -lm -pthread
+# What no one calls (helpers of tests, say) is left out of the release at link time.
+CFLAGS_release := -O2 -g -fno-plt -fstack-protector-strong -D_FORTIFY_SOURCE=2 \
+                  -ffunction-sections -fdata-sections -Wl,--gc-sections
+SANITIZE := -O1 -g -fno-omit-frame-pointer -fno-sanitize-recover=all
+CFLAGS_asan := $(SANITIZE) -fsanitize=address,undefined
+CFLAGS_tsan := $(SANITIZE) -fsanitize=thread
+CFLAGS_clang := $(SANITIZE) -fsanitize=fuzzer-no-link,address,undefined
+CC_release = $(CC)
+CC_asan = $(CC)
+CC_tsan = $(CC)
+CC_clang := clang
 
 SOURCES := $(filter-out %_test.c %_fuzz.c,$(wildcard src/*.c src/*/*.c))
 TESTS := $(wildcard src/*/*_test.c)
@@ -30,7 +42,8 @@ objects = $(patsubst src/%.c,$(BUILD)/$(1)/%.o,$(filter $(foreach m,$(2),src/$(m
 module_of = $(word 2,$(subst /, ,$(1)))
 test_name = $(BUILD)/$(2)/$(subst /,_,$(patsubst src/%_test.c,%,$(1)))
 
-.PHONY: all test-programs run test unit soak asan tsan fuzz tidy bench install clean help deps
+.PHONY: all test-programs fuzz-programs run test unit soak asan tsan fuzz tidy bench install \
+        clean help deps
 all: $(BUILD)/tidemark test-programs
 
 help:
@@ -40,7 +53,7 @@ help:
 	@echo "make unit       unit tests alone;  unit-MODULE for one folder"
 	@echo "make soak       long proofs: crash loops, fuzzing, simulation"
 	@echo "make tsan       concurrency tests under the thread sanitizer"
-	@echo "make fuzz       every fuzzer for FUZZ_SECONDS (default 60)"
+	@echo "make fuzz       all fuzzers, FUZZ_SECONDS shared out among them (default 60)"
 	@echo "make tidy       sizes, directions, banned calls, format"
 	@echo "make bench      numbers against peers, printed as ratios"
 	@echo "make install    into PREFIX (default /usr/local)"
@@ -49,27 +62,34 @@ deps:
 	@tools/install-deps $(DEPS_FOR)
 
 define build_rules
-$(BUILD)/$(1)/%.o: src/%.c
+$(BUILD)/$(1)/%.o: src/%.c VERSION
+	$$(if $$(MISSING),$$(error missing: $$(MISSING); run tools/install-deps))
 	@mkdir -p $$(dir $$@)
-	$$(CC) $(CFLAGS_ALL) $(CFLAGS_$(1)) $$(CFLAGS) -c -o $$@ $$<
+	@echo "$(1) $$<"
+	$$(Q)$$(CC_$(1)) $(CFLAGS_ALL) $(CFLAGS_$(1)) $$(CFLAGS) -c -o $$@ $$<
 endef
-$(foreach kind,release asan tsan,$(eval $(call build_rules,$(kind))))
+$(foreach kind,release asan tsan clang,$(eval $(call build_rules,$(kind))))
 
-$(BUILD)/tidemark: $(patsubst src/%.c,$(BUILD)/release/%.o,$(SOURCES))
-	$(CC) $(CFLAGS_release) -Wl,--as-needed -o $@ $^ $(LDLIBS)
-$(BUILD)/asan/tidemark: $(patsubst src/%.c,$(BUILD)/asan/%.o,$(SOURCES))
-	$(CC) $(CFLAGS_asan) -Wl,--as-needed -o $@ $^ $(LDLIBS)
-$(BUILD)/tsan/tidemark: $(patsubst src/%.c,$(BUILD)/tsan/%.o,$(SOURCES))
-	$(CC) $(CFLAGS_tsan) -Wl,--as-needed -o $@ $^ $(LDLIBS)
+# program_rules PATH, BUILD-KIND
+define program_rules
+$(BUILD)/$(1): $(patsubst src/%.c,$(BUILD)/$(2)/%.o,$(SOURCES))
+	@echo "link $$@"
+	$(Q)$$(CC) $(CFLAGS_$(2)) -Wl,--as-needed -o $$@ $$^ $$(LDLIBS)
+endef
+$(eval $(call program_rules,tidemark,release))
+$(eval $(call program_rules,asan/tidemark,asan))
+$(eval $(call program_rules,tsan/tidemark,tsan))
 
 # test_rules TEST-SOURCE: build/test/MODULE_NAME (asan) and build/tsan-test/MODULE_NAME
+define test_link
+$(call test_name,$(1),$(2)): $(patsubst src/%.c,$(BUILD)/$(3)/%.o,$(1)) $(call objects,$(3),$(BELOW_$(call module_of,$(1))))
+	@mkdir -p $$(dir $$@)
+	@echo "link $$@"
+	$(Q)$$(CC) $(CFLAGS_$(3)) -Wl,--as-needed -o $$@ $$^ -lcmocka $$(LDLIBS)
+endef
 define test_rules
-$(call test_name,$(1),test): $(BUILD)/asan/$(patsubst src/%.c,%.o,$(1)) $(call objects,asan,$(BELOW_$(call module_of,$(1))))
-	@mkdir -p $$(dir $$@)
-	$$(CC) $(CFLAGS_asan) -Wl,--as-needed -o $$@ $$^ -lcmocka $$(LDLIBS)
-$(call test_name,$(1),tsan-test): $(BUILD)/tsan/$(patsubst src/%.c,%.o,$(1)) $(call objects,tsan,$(BELOW_$(call module_of,$(1))))
-	@mkdir -p $$(dir $$@)
-	$$(CC) $(CFLAGS_tsan) -Wl,--as-needed -o $$@ $$^ -lcmocka $$(LDLIBS)
+$(call test_link,$(1),test,asan)
+$(call test_link,$(1),tsan-test,tsan)
 test-programs: $(call test_name,$(1),test)
 unit-$(call module_of,$(1)): run-$(call test_name,$(1),test)
 tsan: run-$(call test_name,$(1),tsan-test)
@@ -77,15 +97,19 @@ endef
 $(foreach t,$(TESTS),$(eval $(call test_rules,$(t))))
 
 unit: $(foreach t,$(TESTS),run-$(call test_name,$(t),test))
-run-%: %
+RUNS := $(foreach k,test tsan-test,$(foreach t,$(TESTS),run-$(call test_name,$(t),$(k))))
+.PHONY: $(RUNS)
+$(RUNS): run-%: %
 	$<
 
-# Fuzzers are built by clang, with their module and the layers below in one go.
+# fuzz_rules FUZZ-SOURCE: build/fuzz/MODULE_NAME
+fuzz_name = $(BUILD)/fuzz/$(subst /,_,$(patsubst src/%_fuzz.c,%,$(1)))
 define fuzz_rules
-$(BUILD)/fuzz/$(subst /,_,$(patsubst src/%_fuzz.c,%,$(1))): $(1) $(filter $(foreach m,$(BELOW_$(call module_of,$(1))),src/$(m)/%),$(SOURCES))
+$(call fuzz_name,$(1)): $(BUILD)/clang/$(patsubst src/%.c,%.o,$(1)) $(call objects,clang,$(BELOW_$(call module_of,$(1))))
 	@mkdir -p $$(dir $$@)
-	clang $(filter-out -MMD -MP,$(CFLAGS_ALL)) -O1 -g -fsanitize=fuzzer,address,undefined -o $$@ $$^ $$(LDLIBS)
-fuzz-programs: $(BUILD)/fuzz/$(subst /,_,$(patsubst src/%_fuzz.c,%,$(1)))
+	@echo "link $$@"
+	$(Q)clang -fsanitize=fuzzer,address,undefined -Wl,--as-needed -o $$@ $$^ $$(LDLIBS)
+fuzz-programs: $(call fuzz_name,$(1))
 endef
 $(foreach f,$(FUZZERS),$(eval $(call fuzz_rules,$(f))))
 
@@ -100,7 +124,7 @@ run: deps
 	tools/demo $(BUILD)/tidemark
 test: DEPS_FOR = test
 test: deps
-	$(MAKE) tidy all asan
+	$(MAKE) tidy all asan fuzz-programs
 	tests/run $(BUILD)
 soak: DEPS_FOR = test
 soak: deps
