@@ -106,7 +106,7 @@ err view_to_int(view v, int64_t *out)
     text[v.len] = '\0';
     errno = 0;
     *out = strtoll(text, &end, 10);
-    if (*end || errno) {
+    if (end != text + v.len || errno) {
         return fault(ERR_INVALID, "\"%s\" is not a whole number in range", text);
     }
     return OK;
