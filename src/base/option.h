@@ -4,8 +4,9 @@
  * wins), refuse unknown names with the nearest known one, and print --help and the reference
  * page. In a file a dot in a name is nesting: kafka.listen is {kafka: {listen: ...}} or
  * "kafka.listen: ...". A flag is the name with dots and underscores as dashes (--kafka-listen),
- * a variable the same in upper case (TIDEMARK_KAFKA_LISTEN). All texts in a filled struct are
- * heap copies; option_fini. */
+ * a variable the same in upper case (TIDEMARK_KAFKA_LISTEN); a row's short flag has a variable
+ * too. Amounts are not negative unless a row's least says so. All texts in a filled struct are
+ * heap copies; an empty one is NULL; options_fini. One thread at a time. */
 #ifndef TIDEMARK_BASE_OPTION_H
 #define TIDEMARK_BASE_OPTION_H
 
@@ -29,7 +30,7 @@ struct option {
     const char *help;
     const char *flag;           /* another name of the flag, without dashes, or NULL */
     const char *const *choices; /* OPTION_CHOICE: NULL-terminated */
-    int64_t least, most;        /* bounds of number kinds; both 0: none */
+    int64_t least, most;        /* bounds of number kinds; most 0: none above, both 0: none */
 };
 
 #define OPTION(owner, field, kind_, preset_, help_)                                            \
@@ -37,6 +38,13 @@ struct option {
         .name = #field, .kind = OPTION_##kind_, .offset = offsetof(owner, field),              \
         .preset = preset_, .help = help_                                                       \
     }
+
+#define OPTION_NAME_BYTES 128 /* the longest name, with its NUL */
+
+const struct option *option_find(const struct option *rows, size_t count, view name);
+/* The name as its flag (without dashes in front) and as its variable. */
+void option_flag(const struct option *row, char out[OPTION_NAME_BYTES]);
+void option_variable(const struct option *row, char out[OPTION_NAME_BYTES]);
 
 /* Presets into self. Must be the first call. */
 MUST_CHECK err options_preset(const struct option *rows, size_t count, void *self);
