@@ -22,13 +22,12 @@ enum log_append_flags {
     LOG_APPEND_TXN_V2 = 1u << 4,   /* KIP-890 part 2: a marker's epoch must be above */
 };
 
+/* clang-format off */
 #define LOG_APPEND_STATUS(X)                                                                   \
-    X(OK)                                                                                      \
-    X(DUPLICATE)                                                                               \
-    X(CORRUPT)                                                                                 \
-    X(TOO_LARGE) X(INVALID_RECORD) X(INVALID_TIMESTAMP) X(NO_KEY) X(OUT_OF_ORDER) X(OLD_EPOCH) \
-        X(UNKNOWN_PRODUCER) X(TXN_STATE) X(TXN_MARKER_OLD) X(STORAGE) X(FULL) X(GONE)          \
-            X(DENIED) X(OFFSET_MISMATCH)
+    X(OK) X(DUPLICATE) X(CORRUPT) X(TOO_LARGE) X(INVALID_RECORD) X(INVALID_TIMESTAMP)          \
+    X(NO_KEY) X(OUT_OF_ORDER) X(OLD_EPOCH) X(UNKNOWN_PRODUCER) X(TXN_STATE) X(TXN_MARKER_OLD)  \
+    X(STORAGE) X(FULL) X(GONE) X(DENIED) X(OFFSET_MISMATCH)
+/* clang-format on */
 
 enum log_append_status {
 #define X(name) LOG_APPEND_##name,
@@ -49,9 +48,9 @@ struct log_append {
     enum log_append_status status;     /* results from here on; DUPLICATE is a success */
     int64_t base_offset;               /* -1 unless OK or DUPLICATE */
     int64_t last_offset;
-    int64_t append_ms;             /* log append time, -1 with create time */
-    int64_t start;                 /* log start offset at that moment */
-    struct log_append *shard_next; /* the log's */
+    int64_t append_ms; /* log append time, -1 with create time */
+    int64_t start;     /* log start offset at that moment */
+    struct job job;    /* the log's */
 };
 
 void log_append(struct log *log, struct log_append *chain);

@@ -1,0 +1,92 @@
+/* partition.h - one partition inside the log: its ends, segments, producers and waiters.
+ *
+ *   start ... stable ... high ... end      start <= stable <= high <= end
+ *                                 `---- written; flushed up to high
+ *
+ * One shard writes; `lock` guards what readers see and is held for memory work only, never for
+ * file I/O of loop threads. Lazy: until `opened` only the ends of the last checkpoint are
+ * known, and until the first append there is no folder. */
+#ifndef TIDEMARK_LOG_PARTITION_H
+#define TIDEMARK_LOG_PARTITION_H
+
+#include <pthread.h>
+
+#include "log/log.h"
+#include "log/producers.h"
+#include "log/segment.h"
+
+struct epoch_start { /* KIP-101: the first offset written under an epoch */
+    int32_t epoch;
+    int64_t offset;
+};
+
+struct recovery_point { /* what the checkpoint says of a partition */
+    int64_t start;
+    int64_t offset;   /* all before it is on disk; names the state file */
+    int64_t segment;  /* base of the segment that holds offset; -1: none yet */
+    int64_t position; /* bytes of that segment before offset */
+    int32_t epoch;
+    int64_t bytes; /* of all segments */
+};
+
+struct partition {
+    struct topic *topic;
+    int32_t index;
+    struct shard *shard;
+    pthread_mutex_t lock;
+    _Atomic bool opened;              /* segments, epochs and producers are in memory */
+    _Atomic bool failed;              /* storage failed: reads up to high only, no appends */
+    bool gone;                        /* L deleted or truncated for good */
+    int64_t start, end, high, stable; /* L */
+    int32_t epoch;                    /* L leader epoch of the next append */
+    int64_t bytes;                    /* L */
+    struct segment **segments;        /* L ascending; the last one is active */
+    size_t segment_count, segment_room;
+    struct epoch_start *epochs; /* L ascending */
+    size_t epoch_count, epoch_room;
+    struct producers *producers;             /* L NULL: none seen */
+    struct log_wait *waiters;                /* L */
+    int64_t high_position;                   /* L where high is in the segment high_segment */
+    int64_t high_segment;                    /* L base; -1: not known */
+    int64_t pin;                             /* L the least pinned offset, INT64_MAX: none */
+    struct log_append *staged, *staged_last; /* shard: of this turn, linked by next */
+    struct partition *staged_next;           /* shard: partitions touched in this turn */
+    _Atomic bool dirty;                      /* on the log's list for the next checkpoint */
+    struct partition *dirty_next;            /* log->dirty_lock */
+    struct recovery_point recovery;          /* L of the last checkpoint */
+    bool folder_made;                        /* shard, syncer under L */
+    int64_t unsynced;                        /* L bytes written and not synced */
+    int64_t sync_started;                    /* shard: early writeback reached this position */
+    int64_t compacted;                       /* cleaner: all before it is clean */
+};
+
+struct partition *partition_new(struct topic *topic, int32_t index, struct shard *shard);
+void partition_free(struct partition *p);
+void partition_folder(const struct partition *p, char *out, size_t room);
+
+/* May block; idempotent; any thread. */
+MUST_CHECK err partition_open(struct partition *p);
+
+/* With the partition locked. */
+struct segment *partition_segment_at(const struct partition *p, int64_t offset); /* or NULL */
+void partition_wake(struct partition *p); /* waiters whose offset was passed */
+void partition_set_high(struct partition *p, int64_t high); /* moves stable too, wakes */
+void partition_note_epoch(struct partition *p, int32_t epoch, int64_t offset);
+void partition_apply(struct partition *p, const struct batch_info *info, view batch,
+                     int64_t base_offset, bool hold, int64_t now_ms); /* producers */
+
+/* On the shard. Appends all that is staged. */
+void partition_append_staged(struct partition *p);
+MUST_CHECK err partition_roll(struct partition *p); /* a new active segment at end */
+MUST_CHECK err partition_truncate(struct partition *p, int64_t offset, bool reset);
+
+/* Moves the start (retention, DeleteRecords); drops whole segments before it. Any thread. */
+void partition_trim(struct partition *p, int64_t start);
+/* Deletes folder and files; waiters are woken. May block. */
+void partition_destroy(struct partition *p);
+
+/* State file (docs/formats.md): segments, epochs, producers as of an offset. Locked. */
+void partition_state_write(const struct partition *p, struct writer *out);
+MUST_CHECK err partition_state_read(struct partition *p, view bytes);
+
+#endif
