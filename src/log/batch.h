@@ -49,12 +49,14 @@ enum batch_fault {
     BATCH_BAD_COUNT,   /* last offset delta and record count disagree, or are negative */
     BATCH_BAD_RECORDS, /* a record does not parse or its offset delta is wrong */
     BATCH_BAD_CODEC,
-    BATCH_NO_KEY, /* a record without key, where keys are needed */
+    BATCH_BAD_ATTRIBUTES, /* of a control batch, or producer fields that do not fit */
+    BATCH_NO_KEY,         /* a record without key, where keys are needed */
 };
 
 const char *batch_fault_text(enum batch_fault fault);
 
-/* Head only: magic and length sane; nothing else is checked. v may be longer than the batch. */
+/* Head only: magic and length sane; nothing else is checked. v may be longer than the batch, or
+ * hold no more than its head. */
 enum batch_fault batch_peek(view v, struct batch_info *out);
 /* A stored batch: head and CRC. Counts may disagree: compaction makes holes. */
 enum batch_fault batch_check_stored(view v, struct batch_info *out);
@@ -75,7 +77,7 @@ struct header {
 
 struct record {
     int64_t offset, timestamp_ms;
-    view key, value;        /* null views where null */
+    view key, value;        /* null views where null; of a walk: valid until its next step */
     struct header *headers; /* in the walk's arena, valid until the next record */
     size_t header_count;
 };
@@ -88,7 +90,7 @@ struct batch_walk {
     struct writer inflated;
     struct arena arena;
     int32_t left;
-    bool skip_control; /* set by the caller: markers are stepped over */
+    bool skip_control; /* set by the caller after init: markers are stepped over */
 };
 
 void batch_walk_init(struct batch_walk *walk, view batches);
@@ -96,7 +98,8 @@ void batch_walk_init(struct batch_walk *walk, view batches);
 MUST_CHECK err batch_walk_next(struct batch_walk *walk, struct record *out, bool *more);
 void batch_walk_fini(struct batch_walk *walk);
 
-/* Builds one batch; records' offsets are ignored (0..n-1), timestamps kept. */
+/* Builds one batch; records' offsets are ignored (0..n-1), timestamps kept. There is at least
+ * one record, and the caller keeps the whole under BATCH_BYTES_MAX. */
 struct batch_build {
     const struct record *records;
     size_t count;
@@ -116,8 +119,9 @@ struct buf *batch_marker(bool commit, int64_t producer_id, int16_t producer_epoc
 /* Reads a control batch's record: false when it is no end marker. */
 bool batch_marker_read(view batch, bool *commit, int32_t *coordinator_epoch);
 
-/* Whole-buffer codecs; ERR_CORRUPT or ERR_TOO_LARGE past limit. Snappy reads both framings and
- * writes the xerial one that Java reads. */
+/* Whole-buffer codecs that append to out; ERR_CORRUPT, or ERR_TOO_LARGE when more than limit
+ * bytes would be added. Snappy reads both framings and writes the xerial one that Java reads.
+ */
 MUST_CHECK err codec_inflate(enum codec codec, view in, size_t limit, struct writer *out);
 MUST_CHECK err codec_deflate(enum codec codec, view in, struct writer *out);
 const char *codec_name(enum codec codec);
