@@ -40,6 +40,9 @@ struct topic_settings {
 extern const struct option topic_options[];
 extern const size_t topic_option_count;
 unsigned topic_cleanup(const struct topic_settings *settings); /* enum topic_cleanup bits */
+/* A row's value as Kafka's tools show it: plain numbers, the ratio as a fraction. */
+void topic_setting_print(const struct option *row, const struct topic_settings *settings,
+                         struct writer *out);
 
 struct setting { /* one override, as given; heap texts inside a topic */
     char *name, *value;
