@@ -8,11 +8,11 @@
 #ifndef TIDEMARK_BASE_ERR_H
 #define TIDEMARK_BASE_ERR_H
 
+#include <sys/param.h> /* MIN and MAX; libuv's header brings the same ones */
+
 #define MUST_CHECK __attribute__((warn_unused_result))
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-#define MIN(a, b) ((a) < (b) ? (a) : (b))
-#define MAX(a, b) ((a) > (b) ? (a) : (b))
 
 #define ERRORS(X) /* name, text */                                                             \
     X(IO, "storage failed")                                                                    \
