@@ -48,6 +48,12 @@ static void coordinating_close(struct bench_conn *conn)
     free(own);
 }
 
+static bool loads(int16_t code)
+{
+    return code == BENCH_CODE_LOADING || code == BENCH_CODE_NO_COORDINATOR ||
+           code == BENCH_CODE_NOT_COORDINATOR || code == BENCH_CODE_CONCURRENT;
+}
+
 /* Sends the request again while the coordinator loads; *body follows the error number. */
 static err call_until_loaded(int fd, const struct writer *request, struct writer *in,
                              struct reader *body)
@@ -63,8 +69,7 @@ static err call_until_loaded(int fd, const struct writer *request, struct writer
         *body = (struct reader){.rest = answer};
         read_i32(body); /* throttle time */
         code = read_i16(body);
-        if (code != BENCH_CODE_LOADING && code != BENCH_CODE_NO_COORDINATOR &&
-            code != BENCH_CODE_CONCURRENT) {
+        if (!loads(code)) {
             break;
         }
         usleep(ASK_AGAIN_NS / 1000);
@@ -87,13 +92,6 @@ static err find_coordinator(struct bench_conn *conn, const char *name, int8_t ki
     return e;
 }
 
-static err commit_open(struct bench_conn *conn)
-{
-    struct coordinating *own = coordinating_new(conn);
-
-    return find_coordinator(conn, own->name, 0);
-}
-
 static void slot_whole(struct bench_slot *slot)
 {
     bench_seal(&slot->head, 0, 0);
@@ -101,18 +99,16 @@ static void slot_whole(struct bench_slot *slot)
     slot->part_count = 1;
 }
 
-static enum bench_fill commit_fill(struct bench_conn *conn, struct bench_slot *slot)
+static void write_commit(struct bench_conn *conn, struct writer *w, int32_t correlation)
 {
-    const struct bench_plan *plan = bench_plan_of(conn);
     struct coordinating *own = conn->own;
-    struct writer *w = &slot->head;
 
-    bench_head(w, BENCH_OFFSET_COMMIT, slot->correlation);
+    bench_head(w, BENCH_OFFSET_COMMIT, correlation);
     bench_text(w, view_text(own->name));
     write_i32(w, -1); /* no generation: not a member */
     bench_text(w, VIEW(""));
     write_i32(w, 1);
-    bench_text(w, view_text(plan->topic));
+    bench_text(w, view_text(bench_plan_of(conn)->topic));
     write_i32(w, (int32_t)own->count);
     for (int64_t i = 0; i < own->count; i++) {
         write_i32(w, own->partitions[i]);
@@ -120,14 +116,19 @@ static enum bench_fill commit_fill(struct bench_conn *conn, struct bench_slot *s
         write_i32(w, -1); /* leader epoch */
         bench_text(w, VIEW(""));
     }
+}
+
+static enum bench_fill commit_fill(struct bench_conn *conn, struct bench_slot *slot)
+{
+    write_commit(conn, &slot->head, slot->correlation);
     slot_whole(slot);
     slot->records = 1;
     return BENCH_FILLED;
 }
 
-/* Topics of partitions with an error each, behind a throttle time: the answer to OffsetCommit
+/* The first error of topics of partitions behind a throttle time: the answer to OffsetCommit
  * and to AddPartitionsToTxn. */
-static err partition_codes(struct bench_conn *conn, view body, int16_t *first)
+static err partition_codes(view body, int16_t *first)
 {
     struct reader r = {.rest = body};
 
@@ -141,17 +142,41 @@ static err partition_codes(struct bench_conn *conn, view body, int16_t *first)
             *first = *first ? *first : code;
         }
     }
-    if (*first && *first != BENCH_CODE_CONCURRENT) {
-        bench_count_error(conn, *first);
-    }
     return r.bad ? fault(ERR_CORRUPT, "an answer is cut short") : OK;
+}
+
+/* Finding a coordinator is no proof that it has loaded: one commit is. */
+static err commit_open(struct bench_conn *conn)
+{
+    struct coordinating *own = coordinating_new(conn);
+    struct writer out = {0}, in = {0};
+    int16_t code = BENCH_CODE_LOADING;
+    err e = find_coordinator(conn, own->name, 0);
+    view body;
+
+    for (int i = 0; i < ASK_TIMES_MAX && !e && loads(code); i++) {
+        writer_reset(&out);
+        write_commit(conn, &out, 1);
+        bench_seal(&out, 0, 0);
+        e = bench_call(conn->fd, &out, &in, &body);
+        if (!e) {
+            e = partition_codes(body, &code);
+        }
+        usleep(i ? ASK_AGAIN_NS / 1000 : 0);
+    }
+    writer_fini(&out);
+    writer_fini(&in);
+    return !e && code ? fault(ERR_BUSY, "OffsetCommit answers with error %d", code) : e;
 }
 
 static err commit_answer(struct bench_conn *conn, struct bench_slot *slot, view body)
 {
     int16_t code;
-    err e = partition_codes(conn, body, &code);
+    err e = partition_codes(body, &code);
 
+    if (code) {
+        bench_count_error(conn, code);
+    }
     slot->records = !e && !code;
     return e;
 }
@@ -260,7 +285,7 @@ static err added(struct bench_conn *conn, view body)
     struct coordinating *own = conn->own;
     struct os *os = os_real();
     int16_t code;
-    err e = partition_codes(conn, body, &code);
+    err e = partition_codes(body, &code);
 
     if (code == BENCH_CODE_CONCURRENT) {
         conn->due_ns = os->tick_ns(os) + ASK_AGAIN_NS;

@@ -372,7 +372,7 @@ static void run_schedule(struct bench_run *run, struct bench_thread *threads)
     for (int64_t t = 0; t < plan->threads && plan->rate; t++) {
         for (int64_t i = 0; i < threads[t].conn_count; i++) {
             struct bench_conn *conn = &threads[t].conns[i];
-            conn->due_ns = run->start_ns + conn->index * 1000000000 / plan->rate;
+            conn->due_ns = run->start_ns + (int64_t)conn->index * 1000000000 / plan->rate;
         }
     }
 }

@@ -337,31 +337,6 @@ static err ask_led(int fd, const struct bench_topics *topics, struct writer *in,
     return e;
 }
 
-err bench_topics_ready(int fd, const struct bench_topics *topics, int64_t *created_ns)
-{
-    struct os *os = os_real();
-    struct writer in = {0};
-    int64_t start = os->tick_ns(os), led = 0, wanted = topics->count * topics->partitions;
-    bool all_there = true;
-    err e = OK;
-
-    for (int64_t i = 0; i < topics->count && !e; i += CREATE_TOPICS_MAX) {
-        e = create_some(fd, topics, i, MIN(topics->count - i, CREATE_TOPICS_MAX), &all_there);
-    }
-    while (!e && led < wanted) {
-        e = ask_led(fd, topics, &in, &led);
-        if (!e && led < wanted && os->tick_ns(os) - start > READY_NS_MAX) {
-            e = fault(ERR_TIMEOUT, "%s: %lld of %lld partitions have a leader", topics->name,
-                      (long long)led, (long long)wanted);
-        } else if (!e && led < wanted) {
-            usleep(ASK_AGAIN_NS / 1000);
-        }
-    }
-    *created_ns = all_there ? -1 : os->tick_ns(os) - start;
-    writer_fini(&in);
-    return e;
-}
-
 static err read_offsets(view body, int64_t partitions, int64_t *at)
 {
     struct reader r = {.rest = body};
@@ -406,6 +381,49 @@ err bench_list_offsets(int fd, const char *topic, int64_t partitions, int64_t ti
     }
     writer_fini(&out);
     writer_fini(&in);
+    return e;
+}
+
+/* A broker may name a leader that refuses requests for a moment longer. */
+static err wait_usable(int fd, const struct bench_topics *topics, int64_t start)
+{
+    int64_t *at = xcalloc((size_t)topics->partitions, sizeof(*at));
+    struct os *os = os_real();
+    err e = bench_list_offsets(fd, topics->name, topics->partitions, -1, at);
+
+    while (e == ERR_INVALID && os->tick_ns(os) - start < READY_NS_MAX) {
+        usleep(ASK_AGAIN_NS / 1000);
+        e = bench_list_offsets(fd, topics->name, topics->partitions, -1, at);
+    }
+    free(at);
+    return e;
+}
+
+err bench_topics_ready(int fd, const struct bench_topics *topics, int64_t *created_ns)
+{
+    struct os *os = os_real();
+    struct writer in = {0};
+    int64_t start = os->tick_ns(os), led = 0, wanted = topics->count * topics->partitions;
+    bool all_there = true;
+    err e = OK;
+
+    for (int64_t i = 0; i < topics->count && !e; i += CREATE_TOPICS_MAX) {
+        e = create_some(fd, topics, i, MIN(topics->count - i, CREATE_TOPICS_MAX), &all_there);
+    }
+    while (!e && led < wanted) {
+        e = ask_led(fd, topics, &in, &led);
+        if (!e && led < wanted && os->tick_ns(os) - start > READY_NS_MAX) {
+            e = fault(ERR_TIMEOUT, "%s: %lld of %lld partitions have a leader", topics->name,
+                      (long long)led, (long long)wanted);
+        } else if (!e && led < wanted) {
+            usleep(ASK_AGAIN_NS / 1000);
+        }
+    }
+    writer_fini(&in);
+    if (!e && topics->count == 1) {
+        e = wait_usable(fd, topics, start);
+    }
+    *created_ns = all_there ? -1 : os->tick_ns(os) - start;
     return e;
 }
 

@@ -37,6 +37,7 @@ enum bench_code {
     BENCH_CODE_NONE = 0,
     BENCH_CODE_LOADING = 14,
     BENCH_CODE_NO_COORDINATOR = 15,
+    BENCH_CODE_NOT_COORDINATOR = 16,
     BENCH_CODE_EXISTS = 36,
     BENCH_CODE_CONCURRENT = 51,
 };
@@ -58,8 +59,9 @@ MUST_CHECK err bench_call(int fd, const struct writer *request, struct writer *i
 MUST_CHECK err bench_check_versions(int fd);
 
 /* Creates count topics (name, or name-0, name-1, ... when count is above one) and waits until
- * every partition has a leader. config is "name=value,..." or NULL. Topics that exist are
- * fine; *created_ns is the time from asking to the last leader, -1 when all were there. */
+ * every partition has a leader (of a single topic: is usable). config is "name=value,..." or
+ * NULL. Topics that exist are fine; *created_ns is the time from asking to that moment, -1 when
+ * all were there. */
 struct bench_topics {
     const char *name, *config;
     int64_t count, partitions;
