@@ -1,0 +1,45 @@
+"""Fixtures of the whole-program tests: the binary, and servers that end with their test."""
+
+import os
+
+import pytest
+from support.server import Server
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "soak: a long proof, run by make soak alone")
+
+
+@pytest.fixture(scope="session")
+def binary():
+    """The program under test: the sanitized build, unless TIDEMARK_BINARY says otherwise."""
+    path = os.environ.get("TIDEMARK_BINARY", os.path.join(ROOT, "build/asan/tidemark"))
+    if not os.access(path, os.X_OK):
+        pytest.exit(f"{path} is not there; make asan builds it, TIDEMARK_BINARY names another", returncode=1)
+    return path
+
+
+@pytest.fixture
+def servers(binary, tmp_path):
+    """Makes servers, not yet started: servers(*options, data=..., kafka=..., environment=...)."""
+    made = []
+
+    def make(*options, data=None, **more):
+        made.append(Server(binary, data or tmp_path / f"data{len(made)}", *options, **more))
+        return made[-1]
+
+    yield make
+    for server in made:
+        if server.running():
+            server.stop()
+        elif server.process is not None:
+            pytest.fail(f"the server ended by itself with status {server.wait()}:\n{server.said[-1]}")
+        server.check_reports()
+
+
+@pytest.fixture
+def server(servers):
+    """A started server in a fresh folder."""
+    return servers().start()
