@@ -15,11 +15,12 @@
 
 #include "base/base.h"
 
-#define HTTP_BODY_BYTES_MAX (4u << 20)     /* of a request */
-#define HTTP_STREAM_BYTES_MAX (256u << 10) /* queued for one reader of events, then it is cut  \
-                                            */
-#define HTTP_LIST_PRESET 100               /* what ?limit is when it is not given */
-#define HTTP_LIST_MAX 1000                 /* the most it can be */
+#define HTTP_BODY_BYTES_MAX (4u << 20) /* of a request */
+#define HTTP_STREAM_BYTES_MAX                                                                  \
+    (256u << 10)             /* queued for one reader of events, then it is cut                \
+                              */
+#define HTTP_LIST_PRESET 100 /* what ?limit is when it is not given */
+#define HTTP_LIST_MAX 1000   /* the most it can be */
 
 struct http;
 struct http_stream;
@@ -62,7 +63,8 @@ struct http_config {
     size_t door_count;
     err (*ready)(void *self); /* /readyz asks; must not block; NULL: always ready */
     void *ready_self;
-    int64_t drain_ms; /* http_close waits so long for calls in flight */
+    int64_t drain_ms;   /* http_close waits so long for calls in flight */
+    int64_t request_ms; /* a request must be whole after so long; 0: a minute */
 };
 
 /* Listens, makes the token, writes its files. SIGPIPE must be ignored by the process. */
@@ -91,8 +93,9 @@ void http_reply_json(struct http_call *call, unsigned status);
 void http_reply_text(struct http_call *call, unsigned status, const char *content_type);
 void http_reply_empty(struct http_call *call); /* 204 */
 PRINTF_LIKE(2, 3) void http_fix(struct http_call *call, const char *format, ...);
-void http_reply_fault(struct http_call *call); /* fault_here, and http_fix's words if given */
-PRINTF_LIKE(4, 5) /* code as in {code,message,where,fix}; fix may be NULL */
+void http_reply_fault(
+    struct http_call *call); /* fault_here; http_fix before it gives the fix */
+PRINTF_LIKE(4, 5)            /* code as in {code,message,where,fix} */
 void http_refuse(struct http_call *call, unsigned status, const char *code, const char *format,
                  ...);
 void http_later(struct http_call *call); /* before the call is handed to anybody else */
