@@ -53,7 +53,11 @@ err worker_start(struct worker *worker, struct os *os)
     assert(worker->name);
     worker->os = os;
     worker->due_ns = WORKER_NEVER;
-    return os->worker_start(os, worker);
+    err e = os->worker_start(os, worker);
+    if (e) {
+        worker->os = NULL; /* worker_stop has nothing to join */
+    }
+    return e;
 }
 
 void worker_post(struct worker *worker, struct job *job)
