@@ -4,7 +4,7 @@
 #include <signal.h>
 #include <stdlib.h>
 
-#include "broker/request.h"
+#include "broker/connection.h"
 
 #define COMPLAINTS_PER_SECOND 10
 
@@ -88,6 +88,7 @@ static void clock_rings(uv_timer_t *clock)
         heap_remove(&loop->timers, timer);
         timer->ring(timer);
     }
+    connections_flush(loop);
     clock_set(loop);
 }
 
@@ -129,6 +130,16 @@ static void woken(uv_async_t *wake)
     mailbox_run(mailbox_drain(&loop->box));
 }
 
+static void turned(uv_check_t *check)
+{
+    connections_flush(check->data);
+}
+
+static void drained_too_long(struct loop_timer *timer)
+{
+    connections_close((struct loop *)((char *)timer - offsetof(struct loop, limit)));
+}
+
 void loop_post(struct loop *loop, struct job *job)
 {
     if (mailbox_post(&loop->box, job)) {
@@ -136,10 +147,12 @@ void loop_post(struct loop *loop, struct job *job)
     }
 }
 
-void loop_end(struct loop *loop)
+void loop_settle(struct loop *loop)
 {
-    loop->ends = true;
-    uv_stop(&loop->uv);
+    if (loop->drains && !loop->connections && !loop->requests) {
+        loop->ends = true;
+        uv_stop(&loop->uv);
+    }
 }
 
 static void *loop_run(void *self)
@@ -153,6 +166,7 @@ static void *loop_run(void *self)
     assert(loop->connections == 0);
     uv_close((uv_handle_t *)&loop->wake, NULL);
     uv_close((uv_handle_t *)&loop->clock, NULL);
+    uv_close((uv_handle_t *)&loop->turned, NULL);
     uv_run(&loop->uv, UV_RUN_DEFAULT); /* lets the close callbacks run */
     return NULL;
 }
@@ -170,6 +184,12 @@ err loop_start(struct loop *loop, struct broker *broker, int index)
         return fault(ERR_IO, "cannot make an event loop: out of descriptors?");
     }
     uv_timer_init(&loop->uv, &loop->clock);
+    uv_check_init(&loop->uv, &loop->turned);
+    uv_check_start(&loop->turned, turned);
+    loop->sweep.ring = connections_sweep;
+    loop->feed.ring = connections_feed;
+    loop->limit.ring = drained_too_long;
+    loop->turned.data = loop;
     loop->wake.data = loop;
     loop->clock.data = loop;
     sigfillset(&all); /* signals are the main thread's */

@@ -11,9 +11,10 @@
 
 #include "base/base.h"
 
-#define LOOP_SCRATCH_BYTES (128u << 10) /* one receive brings at most this many small frames   \
-                                         */
-#define LOOP_CHUNK_BYTES (256u << 10)   /* of log ranges read for one send */
+#define LOOP_SCRATCH_BYTES                                                                     \
+    (128u << 10)                      /* one receive brings at most this many small frames     \
+                                       */
+#define LOOP_CHUNK_BYTES (256u << 10) /* of log ranges read for one send */
 
 struct broker;
 struct connection;
@@ -46,11 +47,15 @@ struct loop {
     pthread_t thread;
     int index;
     uint8_t *scratch, *chunk;
-    struct connection *longest_idle, *latest; /* all connections by last activity */
-    struct connection *starved;               /* waiting for frame memory */
-    struct loop_timer sweep, feed;            /* idle connections, starved ones */
-    size_t connections, requests;             /* alive */
-    bool drains, ends;
+    uv_check_t turned;             /* after each turn: flush */
+    struct connection *all;        /* connections */
+    struct connection *dirty;      /* have something to send */
+    struct connection *starved;    /* waiting for frame memory */
+    struct loop_timer sweep, feed; /* idle connections, starved ones */
+    struct loop_timer limit;       /* of draining */
+    size_t connections, requests;  /* alive */
+    bool drains;                   /* no more requests are read */
+    bool ends;
     int64_t complain_second; /* closed connections logged in this second ... */
     int complained;          /* ... so many times */
     struct loop_counts counts;
@@ -58,9 +63,9 @@ struct loop {
 
 MUST_CHECK err loop_start(struct loop *loop, struct broker *broker, int index);
 void loop_post(struct loop *loop, struct job *job); /* any thread */
-/* On the loop: it ends once it has no connections and requests. loop_join waits for that. */
-void loop_end(struct loop *loop);
-void loop_join(struct loop *loop);
+/* On the loop, when a connection or request is gone: a draining loop ends with its last one. */
+void loop_settle(struct loop *loop);
+void loop_join(struct loop *loop); /* waits for that end */
 int64_t loop_now_ns(const struct loop *loop);
 void loop_timer_set(struct loop *loop, struct loop_timer *timer, int64_t due_ns); /* moves it */
 void loop_timer_cancel(struct loop *loop, struct loop_timer *timer);

@@ -23,6 +23,7 @@
 struct broker_config;
 struct connection;
 struct coord;
+struct loop;
 struct quotas;
 struct request;
 
@@ -52,12 +53,18 @@ struct broker { /* what handlers work with; filled at broker_open, constant afte
     int32_t port;
     char cluster_id[UUID_TEXT_BYTES];
     struct listener *listener;
+    struct pool frames;       /* memory of frames being received or worked on */
+    struct pool large_frames; /* of those past half of it, so that each can pass */
+    struct loop *loops;
+    int loop_count;
 };
 
 struct answer_range { /* bytes of a log that go out after the first at bytes of the answer */
     size_t at;
     struct log_range range;
 };
+
+enum request_state { REQUEST_WORKING, REQUEST_ANSWERED, REQUEST_SILENT };
 
 struct request {
     struct broker *broker;
@@ -80,10 +87,12 @@ struct request {
     int64_t came_ns;                 /* tick when the frame was whole */
     struct answer_range *ranges;     /* from here on the connection's own */
     size_t range_count, range_room;
+    struct loop *loop;
     struct job job;
-    void (*then)(struct request *r);
-    struct loop_timer *timer;
-    int state; /* enum request_state */
+    void (*then)(struct request *r);     /* what a post or block runs on the loop */
+    void (*blocking)(struct request *r); /* what a block runs on a reader */
+    struct request_timer *timer;         /* in the arena; NULL: never set */
+    enum request_state state;
 };
 
 void request_reply(struct request *r);  /* sends r->answer with its ranges */
@@ -105,8 +114,8 @@ bool request_is_gone(const struct request *r); /* the client has left */
 /* The bytes of a range follow what is in r->answer now; taken over, dropped when sent. The
  * answer's length counts them, so nothing else must be done. */
 void request_add_range(struct request *r, struct log_range take_range);
-void request_restart(struct request *r);    /* empties the answer but for its header */
-view request_host(const struct request *r); /* "/127.0.0.1": the peer, as Kafka writes it */
+void request_restart(struct request *r); /* empties the answer but for its header */
+view request_host(struct request *r);    /* "/127.0.0.1": the peer, as Kafka writes it */
 int64_t request_now_ms(const struct request *r); /* wall clock */
 
 #endif
