@@ -24,6 +24,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/base.h"
@@ -31,6 +32,7 @@
 #define PARTITIONS_MAX 100000
 #define RECEIVE_BYTES (256 << 10)
 #define EVENTS_MAX 64
+#define WAKE_NS 1000000
 #define HEAD_BYTES 61             /* of a record batch */
 #define JOURNAL_BYTES (256 << 20) /* its ring */
 
@@ -474,7 +476,18 @@ static int journal_open(const char *path, uint8_t *block, size_t bytes)
     return fd;
 }
 
-/* One JSON line: how many flushes, how fast, and how long each took. */
+/* One JSON line: how many, how fast, and how long each took. */
+static void print_times(int64_t *times, size_t count, size_t bytes, double seconds)
+{
+    need(count > 0, "no time passed");
+    qsort(times, count, sizeof(*times), order);
+    printf("{\"count\":%zu,\"seconds\":%.3f,\"mb_per_s\":%.2f,\"per_s\":%.1f,"
+           "\"p50_ms\":%.4f,\"p99_ms\":%.4f,\"max_ms\":%.4f}\n",
+           count, seconds, (double)(count * bytes) / seconds / 1e6, (double)count / seconds,
+           (double)times[count / 2] / 1e6, (double)times[count * 99 / 100] / 1e6,
+           (double)times[count - 1] / 1e6);
+}
+
 static void journal(const char *path, size_t bytes, double seconds, unsigned nap_us)
 {
     size_t room = 0, count = 0;
@@ -500,15 +513,24 @@ static void journal(const char *path, size_t bytes, double seconds, unsigned nap
             now = now_ns();
         }
     }
-    qsort(times, count, sizeof(*times), order);
-    double took = (double)(now - start) / 1e9;
-    printf("{\"flushes\":%zu,\"seconds\":%.3f,\"mb_per_s\":%.2f,\"flushes_per_s\":%.1f,"
-           "\"p50_ms\":%.4f,\"p99_ms\":%.4f,\"max_ms\":%.4f}\n",
-           count, took, (double)(count * bytes) / took / 1e6, (double)count / took,
-           (double)times[count / 2] / 1e6, (double)times[count * 99 / 100] / 1e6,
-           (double)times[count - 1] / 1e6);
+    print_times(times, count, bytes, (double)(now - start) / 1e9);
     close(fd);
     free(block);
+    free(times);
+}
+
+static void wake(double seconds)
+{
+    size_t room = 0, count = 0;
+    int64_t *times = NULL, start = now_ns(), end = start + (int64_t)(seconds * 1e9);
+
+    for (int64_t before = start; before < end; before = now_ns()) {
+        const struct timespec nap = {.tv_nsec = WAKE_NS};
+        nanosleep(&nap, NULL);
+        times = array_room(times, count, &room, sizeof(*times));
+        times[count++] = MAX(now_ns() - before - WAKE_NS, 0);
+    }
+    print_times(times, count, 0, (double)(now_ns() - start) / 1e9);
     free(times);
 }
 
@@ -543,11 +565,13 @@ int main(int argc, char **argv)
         journal(argv[2], strtoul(argv[3], NULL, 10), strtod(argv[4], NULL), 0);
     } else if (argc == 4 && strcmp(argv[1], "probe") == 0) {
         journal(argv[2], 4096, strtod(argv[3], NULL), 1000);
+    } else if (argc == 3 && strcmp(argv[1], "wake") == 0) {
+        wake(strtod(argv[2], NULL));
     } else if (argc == 3 && strcmp(argv[1], "prefill") == 0) {
         prefill(strtoul(argv[2], NULL, 10));
     } else {
         die("usage: floor serve FOLDER | journal FILE BYTES SECONDS | probe FILE SECONDS | "
-            "prefill MIB");
+            "wake SECONDS | prefill MIB");
     }
     return EXIT_SUCCESS;
 }

@@ -41,6 +41,7 @@ static const struct option plan_options[] = {
      .help = "when a produce is answered",
      .choices = acks_choices},
     ROW("record-bytes", BYTES, record_bytes, "1024", 0, 64 << 20, "value of a record"),
+    ROW("key-bytes", BYTES, key_bytes, "0", 0, 1 << 20, "key of a record; 0: none"),
     ROW("batch-bytes", BYTES, batch_bytes, "16KiB", 1, 64 << 20, "at least one record fits"),
     ROW("producers", COUNT, producers, "0", 0, 1000000,
         "idempotent producers on a connection; 0: not idempotent"),

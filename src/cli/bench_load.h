@@ -25,7 +25,7 @@
 struct bench_plan {
     char *kafka, *topic, *config, *group;
     int64_t topics, partitions, connections, threads, depth, bundle, acks;
-    int64_t record_bytes, batch_bytes, producers;
+    int64_t key_bytes, record_bytes, batch_bytes, producers;
     int64_t duration_ms, warmup_ms, records, rate;
     int64_t fetch_bytes, answer_bytes, least_bytes, wait_ms, pause_ms;
     bool idempotent, create, latest, repeat, check, json;

@@ -37,15 +37,16 @@ int32_t *bench_partitions(const struct bench_plan *plan, int64_t index, int64_t 
 
 void bench_batch_init(struct bench_batch *batch, const struct bench_plan *plan)
 {
+    struct bench_records records = {1, plan->key_bytes, plan->record_bytes};
     struct os *os = os_real();
 
     *batch = (struct bench_batch){.count = 1};
-    bench_batch(&batch->bytes, 1, plan->record_bytes, os->now_ms(os));
+    bench_batch(&batch->bytes, &records, os->now_ms(os));
     size_t one = batch->bytes.len - BENCH_HEAD_BYTES, room = (size_t)plan->batch_bytes;
     if (room > BENCH_HEAD_BYTES + one) {
-        batch->count = (int32_t)((room - BENCH_HEAD_BYTES) / one);
+        batch->count = records.count = (int32_t)((room - BENCH_HEAD_BYTES) / one);
         writer_reset(&batch->bytes);
-        bench_batch(&batch->bytes, batch->count, plan->record_bytes, os->now_ms(os));
+        bench_batch(&batch->bytes, &records, os->now_ms(os));
     }
 }
 

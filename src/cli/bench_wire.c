@@ -427,14 +427,15 @@ err bench_topics_ready(int fd, const struct bench_topics *topics, int64_t *creat
     return e;
 }
 
-static void write_record(struct writer *w, int32_t index, view value)
+static void write_record(struct writer *w, int32_t index, view key, view value)
 {
     struct writer record = {0};
 
     write_u8(&record, 0);         /* attributes */
     write_varlong(&record, 0);    /* timestamp delta */
     write_varint(&record, index); /* offset delta */
-    write_varint(&record, -1);    /* no key */
+    write_varint(&record, key.len ? (int32_t)key.len : -1);
+    write_view(&record, key);
     write_varint(&record, (int32_t)value.len);
     write_view(&record, value);
     write_varint(&record, 0); /* no headers */
@@ -443,35 +444,42 @@ static void write_record(struct writer *w, int32_t index, view value)
     writer_fini(&record);
 }
 
-size_t bench_batch(struct writer *w, int32_t count, int64_t value_bytes, int64_t now_ms)
+/* Random bytes, so that nothing on the way can shrink them. */
+static void write_records(struct writer *w, const struct bench_records *records)
 {
     struct os *os = os_real();
-    size_t start = w->len, bytes = (size_t)value_bytes;
-    uint8_t *value = xmalloc(MAX(bytes, 1));
+    size_t key = (size_t)records->key_bytes, value = (size_t)records->value_bytes;
+    uint8_t *bytes = xmalloc(key + value + 1);
 
-    assert(count > 0);
+    for (int32_t i = 0; i < records->count; i++) {
+        os->random(os, bytes, key + value);
+        write_record(w, i, (view){bytes, key}, (view){bytes + key, value});
+    }
+    free(bytes);
+}
+
+void bench_batch(struct writer *w, const struct bench_records *records, int64_t now_ms)
+{
+    size_t start = w->len;
+
+    assert(records->count > 0);
     write_i64(w, 0);  /* base offset */
     write_i32(w, 0);  /* length, below */
     write_i32(w, -1); /* leader epoch */
     write_i8(w, 2);   /* magic */
     write_u32(w, 0);  /* checksum, below */
     write_i16(w, 0);  /* attributes */
-    write_i32(w, count - 1);
+    write_i32(w, records->count - 1);
     write_i64(w, now_ms);
     write_i64(w, now_ms);
     write_i64(w, -1); /* producer */
     write_i16(w, -1); /* its epoch */
     write_i32(w, -1); /* its sequence */
-    write_i32(w, count);
+    write_i32(w, records->count);
     assert(w->len - start == BENCH_HEAD_BYTES);
-    for (int32_t i = 0; i < count; i++) {
-        os->random(os, value, bytes); /* nothing on the way can shrink it */
-        write_record(w, i, (view){value, bytes});
-    }
+    write_records(w, records);
     uint8_t *batch = w->at + start;
     put_u32(batch + 8, (uint32_t)(w->len - start - 12));
     put_u32(batch + 17,
             crc32c(0, (view){batch + BENCH_CRC_START, w->len - start - BENCH_CRC_START}));
-    free(value);
-    return start;
 }

@@ -73,8 +73,11 @@ MUST_CHECK err bench_topics_ready(int fd, const struct bench_topics *topics,
 MUST_CHECK err bench_list_offsets(int fd, const char *topic, int64_t partitions,
                                   int64_t timestamp, int64_t *at);
 
-/* Appends a batch of count records of value_bytes each; returns where it starts in w. Its
- * checksum is right for producer -1. */
-size_t bench_batch(struct writer *w, int32_t count, int64_t value_bytes, int64_t now_ms);
+struct bench_records {
+    int32_t count;
+    int64_t key_bytes, value_bytes; /* key 0: none */
+};
+/* Appends a batch of them. Its checksum is right for producer -1. */
+void bench_batch(struct writer *w, const struct bench_records *records, int64_t now_ms);
 
 #endif
