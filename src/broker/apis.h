@@ -13,8 +13,8 @@
 
 #define APIS(X) /* key, oldest, newest, flexible from, name, functions */                      \
     X(0, 0, 13, 9, "Produce", produce)                                                         \
-    X(1, 0, 17, 12, "Fetch", fetch)                                                            \
-    X(2, 0, 11, 6, "ListOffsets", list_offsets)                                                \
+    X(1, 4, 18, 12, "Fetch", fetch)                                                            \
+    X(2, 1, 11, 6, "ListOffsets", list_offsets)                                                \
     X(3, 0, 13, 9, "Metadata", metadata)                                                       \
     X(18, 0, 5, 3, "ApiVersions", api_versions)                                                \
     X(19, 0, 7, 5, "CreateTopics", create_topics)

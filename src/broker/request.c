@@ -39,6 +39,24 @@ static bool header_read(struct request *r, int16_t *key)
     return !in->bad;
 }
 
+void *request_items(struct request *r, size_t wire_bytes, size_t item_bytes, size_t *count,
+                    bool *is_null)
+{
+    bool null;
+
+    *count = read_count_or_null(&r->body, r->flexible, wire_bytes, is_null ? is_null : &null);
+    if (*count * item_bytes + r->charged > ASK_BYTES_MAX) {
+        r->body.bad = true;
+        *count = 0;
+    }
+    if (*count == 0) {
+        return NULL;
+    }
+    atomic_fetch_add(&r->broker->frames.used_bytes, *count * item_bytes);
+    r->charged += *count * item_bytes;
+    return arena_take(&r->arena, *count * item_bytes);
+}
+
 void request_restart(struct request *r)
 {
     for (size_t i = 0; i < r->range_count; i++) {
@@ -104,6 +122,10 @@ static void drop_work(struct request *r)
 {
     request_after_cancel(r);
     arena_fini(&r->arena);
+    if (r->charged) {
+        pool_refund(&r->broker->frames, r->charged);
+    }
+    r->charged = 0;
     buf_drop(r->frame);
     r->frame = NULL;
     r->timer = NULL;

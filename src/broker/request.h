@@ -29,6 +29,13 @@ struct request;
 
 #define NODE_ID 1 /* of the one node: broker and controller; replicas and leaders name it */
 #define REPLICATION_FACTOR 1
+#define ASK_BYTES_MAX (32u << 20) /* of arrays decoded from one request */
+
+/* Bits of the *AuthorizedOperations fields while there is no authorization: all that apply. */
+#define OPERATIONS_NOT_ASKED INT32_MIN
+#define OPERATIONS_TOPIC 0xdf8
+#define OPERATIONS_CLUSTER 0x1fa0
+#define OPERATIONS_GROUP 0x148
 
 /* One row per API. The row IS the advertised version range. */
 struct api {
@@ -94,6 +101,13 @@ struct request {
     struct request_timer *timer;         /* in the arena; NULL: never set */
     enum request_state state;
 };
+
+/* For read(): an array of the body. Reads the count (null is 0; *is_null may be NULL), refuses
+ * what cannot fit into the bytes left at wire_bytes each, and gives room for so many items of
+ * item_bytes each, zeroed, charged like the frame. Always this for arrays of structs: a small
+ * frame must not claim much memory. */
+void *request_items(struct request *r, size_t wire_bytes, size_t item_bytes, size_t *count,
+                    bool *is_null);
 
 void request_reply(struct request *r);  /* sends r->answer with its ranges */
 void request_silent(struct request *r); /* no response: acks=0 */
