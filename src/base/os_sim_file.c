@@ -234,7 +234,8 @@ void sim_file_leak(struct sim_node *n, struct sim_dice *dice)
 /* Which of the dirty pages got to the disk before the power went. */
 static void crash_pages(struct sim_node *n, struct sim_dice *dice, int64_t end)
 {
-    enum { NONE, ALL, MIXED } fate = (int)sim_below(dice, 3);
+    enum { NONE, ALL, MIXED };
+    uint64_t fate = sim_below(dice, 3);
 
     for (size_t i = 0; i < n->dirty_count; i++) {
         size_t page = n->dirty[i];
