@@ -6,8 +6,8 @@
  * recovery and followers call (they never reject). Per producer id: epoch, the last five
  * batches (KIP-98: a repeat of any is a success with its old offset), first offset of the open
  * transaction, last marker's coordinator epoch. Bounded: beyond producers_max the one idle
- * longest goes, but never one with an open transaction unless all have one. Sequences wrap from
- * 2^31-1 to 0. */
+ * longest goes, but never one with an open transaction unless all have one, and its transaction
+ * still holds back the stable offset. Sequences wrap from 2^31-1 to 0. */
 #ifndef TIDEMARK_LOG_PRODUCERS_H
 #define TIDEMARK_LOG_PRODUCERS_H
 
@@ -17,10 +17,6 @@
 #define PRODUCER_BATCHES_KEPT 5
 
 struct producers; /* opaque; heap */
-
-struct producers_abort {                            /* one aborted transaction */
-    int64_t producer_id, first_offset, last_offset; /* last: its marker */
-};
 
 struct producers *producers_new(int64_t producers_max, int64_t expiry_ms);
 void producers_free(struct producers *p);
