@@ -74,10 +74,15 @@ static int64_t tick(struct worker *worker, struct job *jobs)
     int64_t now_ns = http->os->tick_ns(http->os);
     int64_t every_ms = MIN((int64_t)HTTP_TICK_MS, http->request_ms / 4 + 1);
 
-    assert(!jobs); /* nobody posts to it */
+    mailbox_run(jobs);
     cut_slow(http, now_ns);
     streams_heartbeat(http, now_ns);
     return now_ns + every_ms * NS_PER_MS;
+}
+
+static void nothing(struct job *job)
+{
+    (void)job;
 }
 
 static struct http *make(struct os *os, const struct http_config *config)
@@ -114,6 +119,10 @@ static err start_workers(struct http *http)
     if (!e) {
         http->ticker = (struct worker){.name = "http-tick", .turn = tick, .self = http};
         e = worker_start(&http->ticker, http->os);
+    }
+    if (!e) {
+        http->first_tick.work = nothing; /* a worker has its first turn with its first mail */
+        worker_post(&http->ticker, &http->first_tick);
     }
     return e;
 }

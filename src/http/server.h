@@ -109,6 +109,7 @@ struct http {
     char token[HTTP_TOKEN_BYTES];
     struct lane lanes[HTTP_WORKERS];
     struct worker ticker;
+    struct job first_tick;
     struct pool bodies;
     pthread_mutex_t lock; /* over the lists, busy and closing */
     pthread_cond_t idle;  /* busy fell to 0 */
