@@ -204,7 +204,8 @@ err authority_parse(view text, view *host, int *port)
     if (host->len == 0 || host->len > AUTHORITY_HOST_MAX) {
         return fault(ERR_INVALID, "\"%.*s\" has no host in it", VIEW_ARG(view_upto(text, 80)));
     }
-    if (digits.at && (view_to_int(digits, &number) != OK || number < 0 || number > 65535)) {
+    bool signless = digits.len > 0 && digits.at[0] >= '0' && digits.at[0] <= '9';
+    if (digits.at && (!signless || view_to_int(digits, &number) != OK || number > 65535)) {
         return fault(ERR_INVALID, "\"%.*s\": the port must be 0 to 65535",
                      VIEW_ARG(view_upto(text, 80)));
     }
