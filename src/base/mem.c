@@ -145,7 +145,7 @@ bool pool_charge(struct pool *pool, size_t bytes)
 {
     size_t before = atomic_fetch_add(&pool->used_bytes, bytes);
 
-    if (before + bytes > pool->limit_bytes) {
+    if (bytes > pool->limit_bytes || before > pool->limit_bytes - bytes) {
         pool_refund(pool, bytes);
         return false;
     }

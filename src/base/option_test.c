@@ -1,5 +1,5 @@
-/* option_test.c - option rows from files, variables and flags. SPDX-License-Identifier:
- * Apache-2.0 */
+/* option_test.c - option rows from files, variables and flags.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

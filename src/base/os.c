@@ -97,19 +97,26 @@ static err note_name(void *self, const char *name)
     return OK;
 }
 
-/* What cannot be listed is taken for a file: there is no other way to ask. */
+/* Removal is tried first: it takes files and links, so that no link is followed out of the
+ * tree, and fails for folders with something in them. */
 static err remove_tree(struct os *os, const char *path, int depth)
 {
     struct names names = {0};
-    err e = OK;
 
     if (depth == TREE_DEPTH_MAX) {
         return fault(ERR_INVALID, "%s: deeper than %d folders", path, TREE_DEPTH_MAX);
     }
+    err e = os->path_remove(os, path);
+    if (!e) {
+        return OK;
+    }
+    struct fault why = fault_here;
     if (os->folder_list(os, path, note_name, &names) != OK) {
         assert(names.count == 0);
-        return os->path_remove(os, path);
+        fault_here = why;
+        return e;
     }
+    e = OK;
     for (size_t i = 0; i < names.count; i++) {
         char *inside = text_format("%s/%s", path, names.at[i]);
         e = e ? e : remove_tree(os, inside, depth + 1);

@@ -1,5 +1,5 @@
-/* view.c - borrowed bytes and the small things done with them. SPDX-License-Identifier:
- * Apache-2.0 */
+/* view.c - borrowed bytes and the small things done with them.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "base/base.h"
 
 #include <ctype.h>
@@ -122,14 +122,16 @@ static err number_with_unit(view v, const struct unit *units, size_t count, cons
 {
     char text[40], *end;
 
-    if (v.len && v.len < sizeof(text) && !isspace(v.at[0])) {
+    if (v.len && v.len < sizeof(text)) {
         memcpy(text, v.at, v.len);
         text[v.len] = '\0';
         if (view_to_int(v, out) == OK) {
             return OK;
         }
+        size_t digits = strspn(text, "-.0123456789"); /* no hex, exponent, infinity, space */
         double number = strtod(text, &end);
-        for (size_t i = 0; end != text && i < count; i++) {
+        bool plain = digits > 0 && end == text + digits && strlen(text) == v.len;
+        for (size_t i = 0; plain && i < count; i++) {
             double value = number * units[i].factor;
             if (strcasecmp(end, units[i].name) == 0 && isfinite(value) && fabs(value) < 9e18) {
                 *out = (int64_t)llround(value);

@@ -17,8 +17,7 @@ view read_bytes(struct reader *r, size_t len)
         return (view){0};
     }
     view out = {r->rest.at, len};
-    r->rest.at += len;
-    r->rest.len -= len;
+    r->rest = view_from(r->rest, len);
     return out;
 }
 
@@ -129,6 +128,9 @@ static uint64_t read_groups(struct reader *r, int bits_max)
 
     for (int shift = 0; shift < bits_max; shift += 7) {
         uint8_t byte = read_u8(r);
+        if (shift == 63 && byte > 1) {
+            break; /* past 64 bits */
+        }
         value |= (uint64_t)(byte & 0x7f) << shift;
         if (!(byte & 0x80)) {
             return r->bad ? 0 : value;
@@ -174,9 +176,9 @@ uint8_t *write_space(struct writer *w, size_t len)
         w->room = MAX(w->len + len, w->room ? w->room * 2 : 256);
         w->at = xrealloc(w->at, w->room);
     }
-    uint8_t *at = w->at + w->len;
+    uint8_t *at = w->at ? w->at + w->len : NULL;
     w->len += len;
-    return memset(at, 0, len);
+    return len ? memset(at, 0, len) : at;
 }
 
 void write_bytes(struct writer *w, const void *at, size_t len)
