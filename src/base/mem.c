@@ -143,12 +143,13 @@ void arena_fini(struct arena *a)
 
 bool pool_charge(struct pool *pool, size_t bytes)
 {
-    size_t before = atomic_fetch_add(&pool->used_bytes, bytes);
+    size_t before = atomic_load_explicit(&pool->used_bytes, memory_order_relaxed);
 
-    if (bytes > pool->limit_bytes || before > pool->limit_bytes - bytes) {
-        pool_refund(pool, bytes);
-        return false;
-    }
+    do { /* never above the limit, not even for a moment: others would be refused for it */
+        if (bytes > pool->limit_bytes || before > pool->limit_bytes - bytes) {
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak(&pool->used_bytes, &before, before + bytes));
     return true;
 }
 
