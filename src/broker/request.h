@@ -83,6 +83,7 @@ struct request {
     int32_t correlation;
     view client_id; /* null: not given */
     struct buf *frame;
+    size_t charged;       /* to the pool of frames, besides the frame */
     struct reader body;   /* what follows the request header */
     struct arena arena;   /* lives as long as the request */
     void *ask;            /* what read() made of the body, in the arena */
