@@ -173,7 +173,7 @@ err batch_records(view batch, const struct batch_info *info, struct writer *scra
     }
     writer_reset(scratch);
     e = codec_inflate(codec, packed, BATCH_INFLATED_MAX, scratch);
-    *records = writer_view(scratch);
+    *records = scratch->len ? writer_view(scratch) : view_from(packed, packed.len);
     return e;
 }
 

@@ -51,6 +51,7 @@ struct log {
     pthread_rwlock_t topics_lock;
     struct map topics_by_name, topics_by_id; /* topics_lock */
     struct topic *meta_topic;
+    pthread_mutex_t open_lock; /* one partition is opened at a time */
     struct files *files;
     struct journal *journal;
     pthread_mutex_t dirty_lock;
@@ -60,8 +61,10 @@ struct log {
     _Atomic bool failed;          /* a flush failed: read-only for ever */
     _Atomic bool disk_full;       /* ordinary appends are refused */
     _Atomic bool reserve_spent;
-    struct job sync_job, clean_job; /* nudges */
-    _Atomic bool sync_asked, clean_asked;
+    struct job sync_job, clean_job; /* nudges, posted once until taken */
+    _Atomic bool sync_posted, sync_asked, clean_posted;
+    pthread_mutex_t checkpoint_lock;
+    uint64_t checkpoint_round;     /* checkpoint_lock */
     int64_t last_checkpoint_ns;    /* syncer */
     struct meta_state *meta_state; /* meta.c */
     _Atomic int64_t appended_bytes, appended_batches, flush_rounds, flush_bytes, flush_ns;
@@ -80,18 +83,23 @@ MUST_CHECK err checkpoint_run(struct log *log);
 MUST_CHECK err checkpoint_read(struct log *log, struct checkpoint *out);
 void log_mark_dirty(struct log *log, struct partition *p, int64_t bytes);
 void log_ask_sync(struct log *log);
-/* recovery.c */
+/* recovery.c: everything between the lock and the first worker. */
 MUST_CHECK err recovery_run(struct log *log);
+MUST_CHECK err log_mark_clean(struct log *log);
 /* retention.c */
 int64_t cleaner_turn(struct worker *worker, struct job *jobs);
 void log_ask_clean(struct log *log);
 bool log_has_room(struct log *log, bool internal); /* false: refuse the append */
 void log_space_is_out(struct log *log);
+void log_reserve_prepare(struct log *log);
 /* compact.c: one partition, on the cleaner; may block. */
 MUST_CHECK err partition_compact(struct partition *p);
 /* meta.c */
+void meta_new(struct log *log);            /* the topic itself */
 MUST_CHECK err meta_open(struct log *log); /* reads __meta, fills the topic maps */
 int64_t meta_turn(struct worker *worker, struct job *jobs);
+MUST_CHECK err
+meta_ensure_cluster(struct log *log); /* the cluster id, made at the first start */
 void meta_free(struct log *log);
 /* topics.c */
 struct topic *topic_new(struct log *log, view name, uuid id, int32_t partitions);

@@ -27,20 +27,6 @@ struct journal_entry {
     view batch;
 };
 
-struct checkpoint_partition {
-    uuid topic_id;
-    int32_t partition;
-    int32_t epoch;
-    int64_t start, offset, segment, position, bytes;
-};
-
-struct checkpoint {
-    uint64_t round; /* all rounds up to it are in the segments, synced */
-    int32_t epoch;  /* of the log */
-    struct checkpoint_partition *partitions; /* heap */
-    size_t count;
-};
-
 /* May block. Opens or makes the files; first_round: the number of the next block. */
 MUST_CHECK err journal_open(struct os *os, const char *folder, int64_t bytes_max,
                             uint64_t first_round, struct journal **out);
@@ -50,6 +36,8 @@ void journal_close(struct journal *j);
 void journal_begin(struct journal *j);
 void journal_add(struct journal *j, const struct journal_entry *entry);
 size_t journal_round_bytes(const struct journal *j);
+bool journal_has_room(const struct journal *j); /* false: commit before adding more */
+bool journal_is_full(struct journal *j);        /* the next file still waits for a checkpoint */
 /* Writes and syncs the round. Waits (blocked, up to free() by the syncer) when the ring is
  * full: then *full is true, nothing was written, ask for a checkpoint and try again. */
 MUST_CHECK err journal_commit(struct journal *j, uint64_t *round, bool *full);
@@ -63,5 +51,9 @@ MUST_CHECK err journal_release(struct journal *j, uint64_t round);
 MUST_CHECK err journal_replay(struct os *os, const char *folder, uint64_t after,
                               err (*each)(void *self, const struct journal_entry *entry),
                               void *self, uint64_t *last, int64_t *bytes_read);
+
+/* A block's own parts, for replay: false where it is none. */
+bool journal_head_read(view head, uint64_t *round, uint32_t *bytes);
+bool journal_block_good(view block);
 
 #endif

@@ -22,11 +22,25 @@ struct epoch_start { /* KIP-101: the first offset written under an epoch */
 
 struct recovery_point { /* what the checkpoint says of a partition */
     int64_t start;
+    int64_t stable;   /* open transactions begin here; offset when none */
     int64_t offset;   /* all before it is on disk; names the state file */
     int64_t segment;  /* base of the segment that holds offset; -1: none yet */
     int64_t position; /* bytes of that segment before offset */
     int32_t epoch;
     int64_t bytes; /* of all segments */
+};
+
+struct checkpoint_partition {
+    uuid topic_id;
+    int32_t partition;
+    struct recovery_point point;
+};
+
+struct checkpoint {
+    uint64_t round; /* all journal rounds up to it are in the segments, synced */
+    int32_t epoch;  /* of the log */
+    struct checkpoint_partition *partitions; /* heap */
+    size_t count, room;
 };
 
 struct partition {
@@ -54,6 +68,7 @@ struct partition {
     _Atomic bool dirty;                      /* on the log's list for the next checkpoint */
     struct partition *dirty_next;            /* log->dirty_lock */
     struct recovery_point recovery;          /* L of the last checkpoint */
+    bool trimmed;                            /* meta: its start has a record of its own */
     bool folder_made;                        /* shard, syncer under L */
     int64_t unsynced;                        /* L bytes written and not synced */
     int64_t sync_started;                    /* shard: early writeback reached this position */
@@ -66,6 +81,12 @@ void partition_folder(const struct partition *p, char *out, size_t room);
 
 /* May block; idempotent; any thread. */
 MUST_CHECK err partition_open(struct partition *p);
+/* Before serving, after an unclean stop: opens, then takes in what was written after the
+ * recovery point. Everything before journaled_end must be there. Adds to the log's start
+ * figures. */
+MUST_CHECK err partition_recover(struct partition *p, int64_t journaled_end);
+/* Producer state anew from the state file and the batches after it (a write failed). */
+MUST_CHECK err partition_reload_producers(struct partition *p);
 
 /* With the partition locked. */
 struct segment *partition_segment_at(const struct partition *p, int64_t offset); /* or NULL */
@@ -84,9 +105,13 @@ MUST_CHECK err partition_truncate(struct partition *p, int64_t offset, bool rese
 void partition_trim(struct partition *p, int64_t start);
 /* Deletes folder and files; waiters are woken. May block. */
 void partition_destroy(struct partition *p);
+void partition_fail(struct partition *p, const char *what); /* storage error: words are here */
 
 /* State file (docs/formats.md): segments, epochs, producers as of an offset. Locked. */
 void partition_state_write(const struct partition *p, struct writer *out);
 MUST_CHECK err partition_state_read(struct partition *p, view bytes);
+void partition_add_segment(struct partition *p,
+                           struct segment *take_segment); /* seals the last */
+void partition_forget(struct partition *p); /* segments, epochs, producers out of memory */
 
 #endif

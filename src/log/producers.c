@@ -16,6 +16,7 @@ struct producers *producers_new(int64_t producers_max, int64_t expiry_ms)
     struct producers *p = xcalloc(1, sizeof(*p));
 
     assert(producers_max > 0);
+    assert(expiry_ms >= 0);
     p->max = producers_max;
     p->expiry_ms = expiry_ms;
     return p;
@@ -366,7 +367,8 @@ size_t producers_aborted(const struct producers *p, int64_t from, int64_t to,
 
 void producers_expire(struct producers *p, int64_t now_ms)
 {
-    while (p->idle.head && now_ms - p->idle.head->seen_ms > p->expiry_ms) {
+    assert(now_ms >= 0);
+    while (p->idle.head && p->idle.head->seen_ms < now_ms - p->expiry_ms) {
         forget(p, p->idle.head);
     }
 }

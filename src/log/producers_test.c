@@ -251,7 +251,7 @@ static void aborted_transactions_are_listed_where_they_overlap(void **state)
     assert_aborted(f, 2, 3, (int64_t[]){2, 1}, 2);
     assert_aborted(f, 3, 6, (int64_t[]){1}, 1);
     assert_aborted(f, 6, 9, NULL, 0);
-    producers_trim(f->p, 3);
+    producers_trim(f->p, 5);
     assert_aborted(f, 0, 6, (int64_t[]){1}, 1);
 }
 

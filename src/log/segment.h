@@ -37,12 +37,11 @@ struct segment {
     struct index_entry *index;    /* L NULL: not loaded */
     size_t index_count, index_room, index_saved; /* L saved: entries in the .index file */
     int64_t index_loaded_ms;                     /* L for the cache of sealed indexes */
-    int64_t index_next;       /* L position from which the next entry is due */
-    bool sealed;              /* L no more appends */
-    bool deleted;             /* L files are gone once nobody holds it */
-    os_file file, index_file; /* the descriptor cache's */
-    int file_users;           /* the descriptor cache's: in use now, not to be closed */
-    bool file_writes;         /* opened for writing */
+    int64_t index_next; /* L position from which the next entry is due */
+    bool sealed;        /* L no more appends */
+    bool deleted;       /* L files are gone once nobody holds it */
+    os_file file;       /* the descriptor cache's */
+    int file_users;     /* the descriptor cache's: in use now, not to be closed */
     struct segment *lru_prev, *lru_next;
 };
 
@@ -63,6 +62,7 @@ const struct index_entry *segment_floor_position(const struct segment *s, int64_
 /* May block: index from its file; a missing, stale or damaged one is rebuilt from the batches.
  */
 MUST_CHECK err segment_load_index(struct segment *s);
+bool segment_wants_index(const struct segment *s); /* locked: not loaded, and of use */
 /* May block: writes entries not saved yet, and the head; sync is the caller's. */
 MUST_CHECK err segment_save_index(struct segment *s);
 void segment_forget_index(struct segment *s);
@@ -99,7 +99,7 @@ MUST_CHECK err segment_scan(struct segment_scan *scan);
 struct files *files_new(struct os *os, int64_t limit);
 void files_free(struct files *files);
 /* Opens when needed (may block); OS_FILE_NONE with !may_block when not open already. */
-MUST_CHECK err files_use(struct files *files, struct segment *s, bool write, bool may_block,
+MUST_CHECK err files_use(struct files *files, struct segment *s, bool create, bool may_block,
                          os_file *out);
 void files_done(struct files *files, struct segment *s);
 void files_forget(struct files *files, struct segment *s); /* closes; nobody uses it */

@@ -125,6 +125,8 @@ enum log_change_kind {
 
 struct log_change {          /* the caller's memory, untouched until done */
     struct log_change *next; /* a chain is one flush */
+    struct job job;          /* the log's */
+    struct log *log;         /* the log's */
     enum log_change_kind kind;
     view name, owner, value;
     struct topic *topic; /* held by the caller; for CREATE set on success, held for him */

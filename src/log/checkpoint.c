@@ -1,0 +1,384 @@
+/* checkpoint.c - the syncer: makes segments durable, then says so, so that the journal can
+ * forget.
+ *
+ * Steps, in this order: note the last durable round; take the list of partitions written since;
+ * for each write its index entries and state file; sync those files; replace the checkpoint
+ * file; free the journal up to the noted round. A crash between any two leaves the old
+ * checkpoint valid.
+ *
+ * File "checkpoint", big endian: {"TMCP", version u16, 0 u16, crc u32 of all that follows,
+ * journal round u64, log epoch i32, count u32}, then per partition {topic id 16, partition i32,
+ * epoch i32, start i64, stable i64, offset i64, segment base i64, position i64, bytes i64}.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "log/inside.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CHECKPOINT_MAGIC 0x544d4350u /* "TMCP" */
+#define CHECKPOINT_VERSION 1
+#define CHECKPOINT_HEAD_BYTES 12
+#define CHECKPOINT_BYTES_MAX (1 << 30)
+#define SYNC_EACH_MAX 4 /* more dirty partitions than this: one sync of the file system */
+
+struct captured {
+    struct partition *partition; /* its topic is held */
+    struct recovery_point point;
+    struct writer state;       /* empty: not open, only its start moved */
+    struct segment **segments; /* held: those written since the last recovery point */
+    size_t segment_count;
+    int64_t old_offset; /* names the state file that this one replaces; -1: none */
+};
+
+static void post_once(struct worker *worker, struct job *job, _Atomic bool *posted)
+{
+    if (!atomic_exchange(posted, true)) {
+        worker_post(worker, job);
+    }
+}
+
+void log_ask_sync(struct log *log)
+{
+    atomic_store(&log->sync_asked, true);
+    post_once(&log->syncer, &log->sync_job, &log->sync_posted);
+}
+
+void log_mark_dirty(struct log *log, struct partition *p, int64_t bytes)
+{
+    int64_t dirty = atomic_fetch_add(&log->dirty_bytes, bytes) + bytes;
+
+    atomic_fetch_add(&log->appended_bytes, bytes);
+    if (!atomic_exchange(&p->dirty, true)) {
+        topic_hold(p->topic);
+        pthread_mutex_lock(&log->dirty_lock);
+        bool first = log->dirty == NULL;
+        p->dirty_next = log->dirty;
+        log->dirty = p;
+        pthread_mutex_unlock(&log->dirty_lock);
+        if (first && log->syncer.os) {
+            post_once(&log->syncer, &log->sync_job, &log->sync_posted);
+        }
+    }
+    if (dirty >= log->config.unsynced_bytes_max && log->syncer.os) {
+        log_ask_sync(log);
+    }
+}
+
+static struct partition *take_dirty(struct log *log)
+{
+    pthread_mutex_lock(&log->dirty_lock);
+    struct partition *dirty = log->dirty;
+    log->dirty = NULL;
+    atomic_store(&log->dirty_bytes, 0);
+    pthread_mutex_unlock(&log->dirty_lock);
+    return dirty;
+}
+
+/* What the partition is at this instant, under its lock. */
+static void capture(struct partition *p, struct captured *out)
+{
+    *out = (struct captured){.partition = p, .old_offset = -1};
+    pthread_mutex_lock(&p->lock);
+    atomic_store(&p->dirty, false);
+    out->point = p->recovery;
+    out->point.start = p->start;
+    out->point.stable = p->stable;
+    if (atomic_load(&p->opened) && p->segment_count) {
+        struct segment *active = p->segments[p->segment_count - 1];
+        out->old_offset = p->recovery.segment >= 0 ? p->recovery.offset : -1;
+        out->point = (struct recovery_point){
+            .start = p->start,
+            .stable = p->stable,
+            .offset = p->end,
+            .segment = active->base,
+            .position = active->bytes,
+            .epoch = p->epoch,
+            .bytes = p->bytes,
+        };
+        out->segments = xmalloc(p->segment_count * sizeof(struct segment *));
+        for (size_t i = 0; i < p->segment_count; i++) {
+            if (p->segments[i]->base >= p->recovery.segment) {
+                out->segments[out->segment_count++] = segment_hold(p->segments[i]);
+            }
+        }
+        partition_state_write(p, &out->state);
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
+static err write_state(struct log *log, struct captured *c)
+{
+    char folder[PATH_BYTES], fresh[PATH_BYTES + 32], path[PATH_BYTES + 32];
+    os_file file = OS_FILE_NONE;
+
+    partition_folder(c->partition, folder, sizeof(folder));
+    snprintf(fresh, sizeof(fresh), "%s/state.new", folder);
+    snprintf(path, sizeof(path), "%s/state-%" PRId64, folder, c->point.offset);
+    err e = log->os->file_open(log->os, fresh, OS_OPEN_WRITE | OS_OPEN_CREATE | OS_OPEN_FRESH,
+                               &file);
+    if (!e) {
+        e = os_write_at(log->os, file, writer_view(&c->state), 0);
+    }
+    if (!e) {
+        e = log->os->path_rename(log->os, fresh, path);
+    }
+    log->os->file_close(log->os, file);
+    return e;
+}
+
+static err write_files(struct log *log, struct captured *c)
+{
+    err e = OK;
+
+    for (size_t i = 0; !e && i < c->segment_count; i++) {
+        bool deleted = c->segments[i]->deleted;
+        e = deleted ? OK : segment_save_index(c->segments[i]);
+    }
+    return !e && c->state.len ? write_state(log, c) : e;
+}
+
+static err sync_path(struct log *log, const char *path)
+{
+    os_file file;
+    err e = log->os->file_open(log->os, path, OS_OPEN_WRITE, &file);
+
+    if (!e) {
+        e = log->os->file_sync(log->os, file);
+        log->os->file_close(log->os, file);
+    }
+    return e;
+}
+
+static err sync_files(struct log *log, const struct captured *c)
+{
+    char folder[PATH_BYTES], path[PATH_BYTES + 32];
+    err e = OK;
+
+    partition_folder(c->partition, folder, sizeof(folder));
+    for (size_t i = 0; !e && i < c->segment_count; i++) {
+        e = segment_sync(c->segments[i]);
+        segment_path(c->segments[i], ".index", path, sizeof(path));
+        e = e ? e : sync_path(log, path);
+    }
+    if (!e && c->state.len) {
+        snprintf(path, sizeof(path), "%s/state-%" PRId64, folder, c->point.offset);
+        e = sync_path(log, path);
+        e = e ? e : log->os->folder_sync(log->os, folder);
+    }
+    return e;
+}
+
+static err sync_all(struct log *log, struct captured *captured, size_t count)
+{
+    char path[PATH_BYTES];
+    err e = OK;
+
+    snprintf(path, sizeof(path), "%s/p", log->folder);
+    if (count > SYNC_EACH_MAX) {
+        return log->os->file_sync_all(log->os, log->lock_file);
+    }
+    for (size_t i = 0; !e && i < count; i++) {
+        e = sync_files(log, &captured[i]);
+    }
+    return e ? e : log->os->folder_sync(log->os, path);
+}
+
+static void write_partition(struct writer *out, struct partition *p, uint32_t *count)
+{
+    struct recovery_point r = p->recovery;
+
+    if (r.segment < 0 && r.start == 0) {
+        return; /* never written */
+    }
+    write_bytes(out, p->topic->id.bytes, sizeof(p->topic->id.bytes));
+    write_i32(out, p->index);
+    write_i32(out, r.epoch);
+    write_i64(out, r.start);
+    write_i64(out, r.stable);
+    write_i64(out, r.offset);
+    write_i64(out, r.segment);
+    write_i64(out, r.position);
+    write_i64(out, r.bytes);
+    ++*count;
+}
+
+static err write_checkpoint(struct log *log, uint64_t round)
+{
+    struct writer out = {0};
+    struct topic **topics;
+    size_t topic_count = log_topics(log, &topics);
+    uint32_t count = 0;
+
+    write_u32(&out, CHECKPOINT_MAGIC);
+    write_u16(&out, CHECKPOINT_VERSION);
+    write_u16(&out, 0);
+    write_u32(&out, 0); /* the checksum, below */
+    write_u64(&out, round);
+    write_i32(&out, log->epoch);
+    write_u32(&out, 0); /* count, below */
+    for (size_t i = 0; i < topic_count; i++) {
+        for (int32_t k = 0; k < atomic_load(&topics[i]->partition_count); k++) {
+            write_partition(&out, topic_partition(topics[i], k), &count);
+        }
+    }
+    topics_drop(topics, topic_count);
+    put_u32(out.at + CHECKPOINT_HEAD_BYTES + 12, count);
+    put_u32(out.at + 8, crc32c(0, view_from(writer_view(&out), CHECKPOINT_HEAD_BYTES)));
+    err e = os_replace_file(log->os, log->folder, "checkpoint", writer_view(&out));
+    writer_fini(&out);
+    return e;
+}
+
+err checkpoint_read(struct log *log, struct checkpoint *out)
+{
+    char path[PATH_BYTES];
+    struct buf *bytes = NULL;
+
+    *out = (struct checkpoint){0};
+    snprintf(path, sizeof(path), "%s/checkpoint", log->folder);
+    err e = os_read_file(log->os, path, CHECKPOINT_BYTES_MAX, &bytes);
+    if (e) {
+        return e;
+    }
+    struct reader r = {.rest = {bytes->bytes, bytes->len}};
+    uint32_t magic = read_u32(&r);
+    uint16_t version = read_u16(&r);
+    (void)read_u16(&r);
+    uint32_t crc = read_u32(&r);
+    bool good = !r.bad && magic == CHECKPOINT_MAGIC && crc == crc32c(0, r.rest);
+    out->round = read_u64(&r);
+    out->epoch = read_i32(&r);
+    uint32_t count = read_u32(&r);
+    for (uint32_t i = 0; good && i < count && !r.bad; i++) {
+        struct checkpoint_partition c = {0};
+        view id = read_bytes(&r, sizeof(c.topic_id.bytes));
+        memcpy(c.topic_id.bytes, id.len ? id.at : c.topic_id.bytes, id.len);
+        c.partition = read_i32(&r);
+        c.point = (struct recovery_point){.epoch = read_i32(&r)};
+        c.point.start = read_i64(&r);
+        c.point.stable = read_i64(&r);
+        c.point.offset = read_i64(&r);
+        c.point.segment = read_i64(&r);
+        c.point.position = read_i64(&r);
+        c.point.bytes = read_i64(&r);
+        out->partitions = array_room(out->partitions, out->count, &out->room, sizeof(c));
+        out->partitions[out->count++] = c;
+    }
+    buf_drop(bytes);
+    if (!good || r.bad) {
+        free(out->partitions);
+        return fault(ERR_CORRUPT, "%s is damaged", path);
+    }
+    return version == CHECKPOINT_VERSION
+               ? OK
+               : fault(ERR_UNSUPPORTED, "%s has version %u; this program reads %d", path,
+                       version, CHECKPOINT_VERSION);
+}
+
+static void captured_done(struct log *log, struct captured *c, bool saved)
+{
+    char folder[PATH_BYTES], path[PATH_BYTES + 32];
+
+    if (saved && c->old_offset >= 0 && c->old_offset != c->point.offset) {
+        partition_folder(c->partition, folder, sizeof(folder));
+        snprintf(path, sizeof(path), "%s/state-%" PRId64, folder, c->old_offset);
+        (void)log->os->path_remove(log->os, path); /* a leftover does no harm */
+    }
+    for (size_t i = 0; i < c->segment_count; i++) {
+        segment_drop(c->segments[i]);
+    }
+    free(c->segments);
+    writer_fini(&c->state);
+    topic_drop(c->partition->topic);
+}
+
+static void set_points(struct captured *captured, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct partition *p = captured[i].partition;
+        pthread_mutex_lock(&p->lock);
+        p->recovery = captured[i].point;
+        pthread_mutex_unlock(&p->lock);
+    }
+}
+
+static err checkpoint_steps(struct log *log, struct captured *captured, size_t count,
+                            uint64_t round)
+{
+    err e = OK;
+
+    for (size_t i = 0; !e && i < count; i++) {
+        e = write_files(log, &captured[i]);
+        if (e && captured[i].partition->gone) {
+            e = OK; /* deleted meanwhile */
+            writer_reset(&captured[i].state);
+        }
+    }
+    if (!e) {
+        e = sync_all(log, captured, count);
+    }
+    if (!e) {
+        set_points(captured, count);
+        e = write_checkpoint(log, round);
+    }
+    if (!e) {
+        log->checkpoint_round = round;
+        e = log->journal ? journal_release(log->journal, round) : OK;
+    }
+    return e;
+}
+
+err checkpoint_run(struct log *log)
+{
+    struct captured *captured = NULL;
+    size_t count = 0, room = 0;
+    err e;
+
+    pthread_mutex_lock(&log->checkpoint_lock);
+    uint64_t round = atomic_load(&log->rounds_done);
+    for (struct partition *p = take_dirty(log), *next; p; p = next) {
+        next = p->dirty_next;
+        captured = array_room(captured, count, &room, sizeof(*captured));
+        capture(p, &captured[count++]);
+    }
+    e = checkpoint_steps(log, captured, count, round);
+    for (size_t i = 0; i < count; i++) {
+        if (e) {
+            log_mark_dirty(log, captured[i].partition, 0);
+        }
+        captured_done(log, &captured[i], !e);
+    }
+    free(captured);
+    log->last_checkpoint_ns = log->os->tick_ns(log->os);
+    pthread_mutex_unlock(&log->checkpoint_lock);
+    return e;
+}
+
+int64_t syncer_turn(struct worker *worker, struct job *jobs)
+{
+    struct log *log = worker->self;
+    int64_t wait_ns = log->config.unsynced_ms_max * 1000000;
+
+    if (jobs) {
+        atomic_store(&log->sync_posted, false);
+    }
+    pthread_mutex_lock(&log->dirty_lock);
+    bool dirty = log->dirty != NULL;
+    pthread_mutex_unlock(&log->dirty_lock);
+    bool asked = atomic_exchange(&log->sync_asked, false);
+    if (!asked && !dirty) {
+        return WORKER_NEVER;
+    }
+    if (asked || log->os->tick_ns(log->os) >= log->last_checkpoint_ns + wait_ns) {
+        err e = checkpoint_run(log);
+        if (e == ERR_FULL) {
+            log_space_is_out(log); /* the journal still holds what counts; tried again */
+        } else if (e) {
+            log_fail(log, "checkpoint failed");
+            return WORKER_NEVER;
+        }
+    }
+    return log->last_checkpoint_ns + wait_ns;
+}

@@ -1,0 +1,372 @@
+/* partition_open.c - bringing a partition into memory, and taking in what a crash left behind.
+ *
+ * Opening reads the state file that the checkpoint names; where it is lost, every batch. After
+ * an unclean stop the tail behind the recovery point is read too: batches that are whole and
+ * follow each other count, the first that does not ends the log, unless the journal knows that
+ * more was acknowledged: then that is damage, and it is named. SPDX-License-Identifier:
+ * Apache-2.0 */
+#include "log/inside.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STATE_BYTES_MAX (1 << 30)
+
+static err read_state_file(struct partition *p)
+{
+    char folder[PATH_BYTES], path[PATH_BYTES + 32];
+    struct buf *bytes = NULL;
+
+    partition_folder(p, folder, sizeof(folder));
+    snprintf(path, sizeof(path), "%s/state-%" PRId64, folder, p->recovery.offset);
+    err e = os_read_file(p->topic->log->os, path, STATE_BYTES_MAX, &bytes);
+    if (!e) {
+        e = partition_state_read(p, (view){bytes->bytes, bytes->len});
+        buf_drop(bytes);
+    }
+    return e;
+}
+
+struct bases {
+    int64_t *at;
+    size_t count, room;
+};
+
+static err note_base(void *self, const char *name)
+{
+    struct bases *bases = self;
+    char *end;
+    int64_t base = strtoll(name, &end, 10);
+
+    if (strcmp(end, ".log") == 0 && strlen(name) == 24 && base >= 0) {
+        bases->at = array_room(bases->at, bases->count, &bases->room, sizeof(*bases->at));
+        bases->at[bases->count++] = base;
+    }
+    return OK;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const int64_t *x = a, *y = b;
+
+    return (*x > *y) - (*x < *y);
+}
+
+static err list_bases(struct partition *p, struct bases *out)
+{
+    char folder[PATH_BYTES];
+
+    *out = (struct bases){0};
+    partition_folder(p, folder, sizeof(folder));
+    err e = p->topic->log->os->folder_list(p->topic->log->os, folder, note_base, out);
+    if (out->count) {
+        qsort(out->at, out->count, sizeof(*out->at), by_value);
+    }
+    return e == ERR_NOT_FOUND ? OK : e;
+}
+
+/* Takes a scanned batch into the segment, the epochs and the producers. */
+struct taking {
+    struct partition *p;
+    struct segment *s;
+    int64_t now_ms;
+};
+
+static err take_batch(void *self, const struct batch_info *info, view batch, int64_t position)
+{
+    struct taking *taking = self;
+
+    assert(position == taking->s->bytes);
+    segment_note(taking->s, info, info->base_offset, taking->now_ms);
+    partition_note_epoch(taking->p, info->leader_epoch, info->base_offset);
+    partition_apply(taking->p, info, batch, info->base_offset, false, taking->now_ms);
+    return OK;
+}
+
+/* Scans s from where its counts end, up to file end or the first bad batch. */
+static err take_tail(struct partition *p, struct segment *s, struct segment_scan *scan)
+{
+    struct os *os = p->topic->log->os;
+    struct taking taking = {p, s, os->now_ms(os)};
+
+    *scan = (struct segment_scan){
+        .segment = s,
+        .position = s->bytes,
+        .next = s->next,
+        .epoch = p->epoch_count ? p->epochs[p->epoch_count - 1].epoch : 0,
+        .each = take_batch,
+        .self = &taking,
+    };
+    int64_t before = s->bytes;
+    err e = segment_scan(scan);
+    p->bytes += s->bytes - before;
+    return e;
+}
+
+/* Every segment from its batches: the state file is lost or damaged. */
+static err rebuild(struct partition *p)
+{
+    struct bases bases;
+    struct segment_scan scan;
+    err e = list_bases(p, &bases);
+
+    trace_warn("log",
+               "%s-%d: state file %" PRId64 " is missing or damaged (%s), reading its segments",
+               p->topic->name, p->index, p->recovery.offset, fault_here.text);
+    for (size_t i = 0; !e && i < bases.count && bases.at[i] <= p->recovery.segment; i++) {
+        partition_add_segment(p, segment_new(p, bases.at[i]));
+        e = take_tail(p, p->segments[p->segment_count - 1], &scan);
+        if (!e && scan.fault && bases.at[i] < p->recovery.segment) {
+            e = fault(ERR_CORRUPT,
+                      "%s-%d: segment %020" PRId64 " is broken at position %" PRId64
+                      " (offset %" PRId64 "): %s",
+                      p->topic->name, p->index, bases.at[i], scan.position, scan.next,
+                      batch_fault_text(scan.fault));
+        }
+    }
+    free(bases.at);
+    return e;
+}
+
+/* Segments that retention removed after the checkpoint, and sealed ones that compaction
+ * changed. */
+static err check_files(struct partition *p)
+{
+    struct log *log = p->topic->log;
+    size_t missing = 0;
+    err e = OK;
+
+    for (size_t i = 0; !e && i < p->segment_count; i++) {
+        struct segment *s = p->segments[i];
+        os_file file;
+        int64_t bytes = 0;
+        e = files_use(log->files, s, false, true, &file);
+        if (e == ERR_NOT_FOUND && i == missing && i + 1 < p->segment_count) {
+            missing++;
+            p->start = MAX(p->start, s->next);
+            e = OK;
+            continue;
+        }
+        if (!e) {
+            e = log->os->file_size(log->os, file, &bytes);
+            files_done(log->files, s);
+        }
+        if (!e && s->sealed && bytes != s->bytes) {
+            struct segment_scan scan;
+            p->bytes -= s->bytes;
+            s->bytes = 0;
+            s->next = s->base;
+            s->max_timestamp = s->max_timestamp_offset = -1;
+            e = take_tail(p, s, &scan);
+            segment_forget_index(s);
+        }
+    }
+    for (size_t i = 0; i < missing; i++) {
+        p->bytes -= p->segments[i]->bytes;
+        segment_drop(p->segments[i]);
+    }
+    p->segment_count -= missing;
+    if (missing) {
+        memmove(p->segments, p->segments + missing, p->segment_count * sizeof(*p->segments));
+    }
+    return e;
+}
+
+static err open_files(struct partition *p)
+{
+    p->bytes = 0; /* was the checkpoint's figure */
+    if (p->recovery.segment < 0) {
+        return OK;
+    }
+    p->folder_made = true;
+    err e = read_state_file(p);
+    if (e == ERR_NOT_FOUND || e == ERR_CORRUPT) {
+        e = rebuild(p);
+    } else if (!e) {
+        e = check_files(p);
+    }
+    if (!e && p->segment_count) {
+        e = segment_load_index(p->segments[p->segment_count - 1]);
+    }
+    return e;
+}
+
+err partition_open(struct partition *p)
+{
+    struct log *log = p->topic->log;
+    err e = OK;
+
+    if (atomic_load(&p->opened)) {
+        return OK;
+    }
+    pthread_mutex_lock(&log->open_lock);
+    if (!atomic_load(&p->opened)) {
+        e = open_files(p);
+        if (!e) {
+            pthread_mutex_lock(&p->lock);
+            partition_set_high(p, p->high);
+            atomic_store(&p->opened, true);
+            pthread_mutex_unlock(&p->lock);
+        } else {
+            partition_forget(p);
+            (void)fault_prefix("%s-%d: ", p->topic->name, p->index);
+        }
+    }
+    pthread_mutex_unlock(&log->open_lock);
+    return e;
+}
+
+static err broken(const struct partition *p, const struct segment_scan *scan)
+{
+    return fault(ERR_CORRUPT,
+                 "%s-%d: segment %020" PRId64 " is broken at position %" PRId64
+                 ", offset %" PRId64 ", which had been acknowledged: %s",
+                 p->topic->name, p->index, scan->segment->base, scan->position, scan->next,
+                 batch_fault_text(scan->fault));
+}
+
+/* Ends the segment's file where its good part ends. No reader exists yet. */
+static err cut_file(struct partition *p, const struct segment_scan *scan)
+{
+    struct log *log = p->topic->log;
+    os_file file;
+    err e = files_use(log->files, scan->segment, true, true, &file);
+
+    if (e) {
+        return e;
+    }
+    log->start.cut_bytes += scan->file_bytes - scan->position;
+    trace_warn("log",
+               "%s-%d: dropped %" PRId64 " bytes of a torn tail at offset %" PRId64 " (%s)",
+               p->topic->name, p->index, scan->file_bytes - scan->position, scan->next,
+               batch_fault_text(scan->fault));
+    e = log->os->file_truncate(log->os, file, scan->position);
+    files_done(log->files, scan->segment);
+    return e;
+}
+
+/* One segment's tail; *whole is false when the log ends inside of it. */
+static err recover_segment(struct partition *p, struct segment *s, int64_t journaled_end,
+                           bool *whole)
+{
+    struct segment_scan scan;
+    int64_t from = s->bytes;
+    err e = take_tail(p, s, &scan);
+
+    if (e) {
+        return e;
+    }
+    p->topic->log->start.recovered_bytes += scan.file_bytes - from;
+    *whole = scan.fault == BATCH_FINE;
+    if (*whole) {
+        return OK;
+    }
+    return scan.next < journaled_end ? broken(p, &scan) : cut_file(p, &scan);
+}
+
+static err recover_segments(struct partition *p, const struct bases *bases,
+                            int64_t journaled_end)
+{
+    struct segment *last = p->segment_count ? p->segments[p->segment_count - 1] : NULL;
+    bool whole = true;
+    err e = last ? recover_segment(p, last, journaled_end, &whole) : OK;
+
+    for (size_t i = 0; !e && i < bases->count; i++) {
+        if (last && bases->at[i] <= last->base) {
+            continue; /* known, or retention has dropped it */
+        }
+        struct segment *s = segment_new(p, bases->at[i]);
+        if (!whole || (last && s->base < last->next)) { /* behind the end: never acknowledged */
+            s->deleted = true;
+            segment_drop(s);
+            continue;
+        }
+        partition_add_segment(p, s);
+        e = recover_segment(p, s, journaled_end, &whole);
+        last = s;
+    }
+    return e;
+}
+
+err partition_recover(struct partition *p, int64_t journaled_end)
+{
+    struct bases bases;
+    err e = list_bases(p, &bases);
+
+    if (!e) {
+        e = partition_open(p);
+    }
+    if (!e) {
+        e = recover_segments(p, &bases, journaled_end);
+    }
+    free(bases.at);
+    if (e) {
+        return e;
+    }
+    struct segment *last = p->segment_count ? p->segments[p->segment_count - 1] : NULL;
+    p->end = MAX(p->end, last ? last->next : 0);
+    if (p->end < journaled_end) {
+        return fault(ERR_CORRUPT,
+                     "%s-%d ends at offset %" PRId64 ", but %" PRId64 " was acknowledged",
+                     p->topic->name, p->index, p->end, journaled_end);
+    }
+    p->folder_made = p->folder_made || last;
+    p->start = p->segment_count ? MAX(p->start, p->segments[0]->base) : p->start;
+    partition_set_high(p, p->end);
+    log_mark_dirty(p->topic->log, p, 0);
+    return OK;
+}
+
+/* Reload: batches between the recovery point and the end, as the segments have them. */
+struct reloading {
+    struct partition *p, *fresh;
+    int64_t now_ms;
+};
+
+static err reload_batch(void *self, const struct batch_info *info, view batch, int64_t position)
+{
+    struct reloading *reloading = self;
+
+    (void)position;
+    if (info->base_offset >= reloading->p->end) {
+        return ERR_CANCELLED; /* left by the write that failed */
+    }
+    partition_apply(reloading->fresh, info, batch, info->base_offset, false, reloading->now_ms);
+    return OK;
+}
+
+err partition_reload_producers(struct partition *p)
+{
+    struct log *log = p->topic->log;
+    struct partition *fresh = partition_new(p->topic, p->index, p->shard);
+    struct reloading reloading = {p, fresh, log->os->now_ms(log->os)};
+    err e = OK;
+
+    fresh->recovery = p->recovery;
+    if (p->recovery.segment >= 0) {
+        e = read_state_file(fresh);
+    }
+    for (size_t i = 0; !e && i < p->segment_count; i++) {
+        struct segment_scan scan = {
+            .segment = p->segments[i], .each = reload_batch, .self = &reloading};
+        if (p->segments[i]->base < p->recovery.segment) {
+            continue;
+        }
+        if (p->segments[i]->base == p->recovery.segment) {
+            scan.position = p->recovery.position;
+        }
+        e = segment_scan(&scan);
+        e = e == ERR_CANCELLED ? OK : e;
+    }
+    if (!e) {
+        pthread_mutex_lock(&p->lock);
+        producers_free(p->producers);
+        p->producers = fresh->producers;
+        fresh->producers = NULL;
+        pthread_mutex_unlock(&p->lock);
+    }
+    partition_free(fresh);
+    return e;
+}
