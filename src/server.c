@@ -1,0 +1,208 @@
+/* server.c - `tidemark server`: the only file that knows every module, and their order.
+ *
+ *   lock the folder -> log (recovers) -> coordinator (settles) -> HTTP, Kafka -> start lines
+ *   SIGTERM: HTTP drains -> Kafka drains -> coordinator -> log flushes and marks itself clean
+ *
+ * Invariant: who uses something is closed before it. SPDX-License-Identifier: Apache-2.0 */
+#include "server.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "http/http.h"
+
+#define STOP_SECONDS_MAX                                                                       \
+    60 /* past it the process ends itself: recovery is safer than hanging */
+#define EXIT_USAGE 2
+
+struct server {
+    struct config config;
+    struct os *os;
+    os_file lock;
+    struct log *log;
+    struct coord *coord;
+    struct broker *broker;
+    struct http *http;
+    int64_t began_ns;
+};
+
+static void raise_descriptor_limit(void)
+{
+    struct rlimit files;
+
+    if (!getrlimit(RLIMIT_NOFILE, &files) && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+}
+
+static err lock_data(struct server *s)
+{
+    char *path = text_format("%s/tidemark.lock", s->config.data);
+    err e = s->os->folder_make(s->os, s->config.data);
+
+    e = e ? e : s->os->path_lock(s->os, path, &s->lock);
+    if (e == ERR_BUSY) {
+        e = fault(ERR_BUSY,
+                  "the data folder %s is in use: another tidemark serves it; stop that one, or "
+                  "give another --data",
+                  s->config.data);
+    }
+    free(path);
+    return e;
+}
+
+static err open_log(struct server *s)
+{
+    char *folder = text_format("%s/log", s->config.data);
+
+    s->config.log.folder = folder;
+    err e = log_open(s->os, &s->config.log, &s->log);
+    s->config.log.folder = NULL;
+    free(folder);
+    return e;
+}
+
+static void server_metrics(void *self, struct writer *out)
+{
+    struct server *s = self;
+    int64_t up_ns = s->os->tick_ns(s->os) - s->began_ns;
+    const struct http_label version[] = {{"version", view_text(TIDEMARK_VERSION)}};
+
+    http_metric(out, "tidemark_info", "gauge", "The program's version, as a label.");
+    http_sample_int(out, "tidemark_info", version, COUNT(version), 1);
+    http_metric(out, "tidemark_uptime_seconds", "gauge", "Time since the start.");
+    http_sample(out, "tidemark_uptime_seconds", NULL, 0, (double)up_ns / 1e9);
+    log_metrics(s->log, out);
+    coord_metrics(s->coord, out);
+    broker_metrics(s->broker, out);
+}
+
+static err open_http(struct server *s)
+{
+    struct http_door doors[] = {{.self = s, .metrics = server_metrics}};
+    struct http_config config = {
+        .listen = s->config.http_listen,
+        .insecure_listen = s->config.insecure_listen,
+        .data_folder = s->config.data,
+        .doors = doors,
+        .door_count = COUNT(doors),
+        .drain_ms = s->config.broker.drain_ms,
+    };
+
+    return http_open(s->os, &config, &s->http);
+}
+
+static err open_all(struct server *s)
+{
+    err e = lock_data(s);
+
+    e = e ? e : open_log(s);
+    e = e ? e : coord_open(s->log, &s->config.coord, &s->coord);
+    if (!e) {
+        coord_settle(s->coord);
+        e = broker_open(s->os, &s->config.broker, s->log, s->coord, &s->broker);
+    }
+    return e ? e : open_http(s);
+}
+
+static void stop_took_too_long(int number)
+{
+    static const char words[] = "tidemark: the stop took too long; ending at once\n";
+
+    (void)number;
+    ssize_t ignored = write(STDERR_FILENO, words, sizeof(words) - 1);
+    (void)ignored;
+    _exit(1);
+}
+
+static void close_all(struct server *s)
+{
+    signal(SIGALRM, stop_took_too_long);
+    alarm(STOP_SECONDS_MAX);
+    http_close(s->http);
+    broker_close(s->broker);
+    coord_close(s->coord);
+    log_close(s->log);
+    if (s->lock != OS_FILE_NONE) {
+        s->os->file_close(s->os, s->lock);
+    }
+    alarm(0);
+}
+
+static void say_ready(const struct server *s)
+{
+    const struct log_start *start = log_started(s->log);
+    int64_t took_ms = (s->os->tick_ns(s->os) - s->began_ns) / 1000000;
+
+    if (!start->clean && start->recovered_bytes) {
+        trace_info(
+            "server",
+            "the last stop was not orderly: read %lld bytes back in %lld ms, dropped %lld "
+            "bytes that nobody had been promised",
+            (long long)start->recovered_bytes, (long long)start->took_ms,
+            (long long)start->cut_bytes);
+    }
+    printf("kafka    %s\nhttp     %s\ndata     %s\nversion  %s\nready    in %lld ms\n",
+           broker_address(s->broker), http_address(s->http), s->config.data, TIDEMARK_VERSION,
+           (long long)took_ms);
+    fflush(stdout);
+}
+
+static void wait_for_stop(const sigset_t *signals)
+{
+    int number = 0;
+
+    while (sigwait(signals, &number)) {
+    }
+    trace_info("server", "stopping on %s", number == SIGTERM ? "SIGTERM" : "SIGINT");
+}
+
+static int serve(struct server *s)
+{
+    sigset_t signals;
+
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before threads start: they inherit it */
+    raise_descriptor_limit();
+    err e = open_all(s);
+    if (e) {
+        fprintf(stderr, "tidemark: %s\n", fault_here.text);
+    } else {
+        say_ready(s);
+        wait_for_stop(&signals);
+    }
+    close_all(s);
+    return e ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int server_main(int argc, char **argv)
+{
+    struct server s = {.os = os_real(), .lock = OS_FILE_NONE};
+    struct writer text = {0};
+    bool help = false;
+    int code = EXIT_USAGE;
+
+    s.began_ns = s.os->tick_ns(s.os);
+    err e = config_read(&s.config, argc, argv, &help);
+    if (e) {
+        fprintf(stderr, "tidemark: %s\n", fault_here.text);
+    } else if (help) {
+        config_help(&text);
+        fwrite(text.at, 1, text.len, stdout);
+        code = EXIT_SUCCESS;
+    } else {
+        trace_setup((enum trace_level)s.config.log_level, s.config.log_json);
+        code = serve(&s);
+    }
+    writer_fini(&text);
+    config_fini(&s.config);
+    return code;
+}
