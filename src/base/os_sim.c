@@ -203,7 +203,7 @@ static err sim_read(struct os *os, os_file file, void *at, size_t len, int64_t p
     }
     *got = (size_t)MIN((int64_t)len, MAX(h->node->bytes - position, 0));
     if (*got) {
-        sim_file_read(h->node, at, *got, position);
+        sim_file_read(h->node, at, *got, position, h->flags & OS_OPEN_DIRECT);
     }
     return OK;
 }
@@ -636,7 +636,8 @@ void os_sim_advance(struct os_sim *sim, int64_t ns)
     sim->now_ns += ns;
 }
 
-void os_sim_crash(struct os_sim *sim)
+/* Nothing of the process is left; what it wrote is, in the cache. */
+void os_sim_end_process(struct os_sim *sim)
 {
     for (size_t i = 0; i < sim->slot_count; i++) {
         struct worker *w = sim->slots[i].worker;
@@ -649,6 +650,12 @@ void os_sim_crash(struct os_sim *sim)
     sim->handle_count = 0;
     sim->dead = false;
     sim->calls_left = UINT64_MAX;
+    sim_disk_close_all(&sim->disk);
+}
+
+void os_sim_crash(struct os_sim *sim)
+{
+    os_sim_end_process(sim);
     sim_disk_crash(&sim->disk);
 }
 

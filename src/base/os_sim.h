@@ -6,8 +6,8 @@
  * folder keeps some first part of its changes, a rename is there whole or not at all, unsynced
  * sizes end anywhere between. Sectors may also reach the disk early, so that versions in
  * between are possible. O_DIRECT wants its alignment and is no more durable than the rest.
- * After a failed sync the bytes stay readable, are not on disk, and a later sync does not write
- * them.
+ * After a failed sync the bytes stay readable (but not by O_DIRECT), are not on disk, and no
+ * later sync writes them.
  *
  * Workers: one thread. os_sim_step() gives a turn to one of those that have mail or are due;
  * time moves only by steps and calls, and jumps to the next due time when all sleep. Now and
@@ -37,7 +37,9 @@ bool os_sim_step(struct os_sim *sim);
 bool os_sim_run_until(struct os_sim *sim, bool (*done)(void *self), void *self);
 void os_sim_advance(struct os_sim *sim, int64_t ns); /* time passes, nobody runs */
 
-void os_sim_crash(struct os_sim *sim); /* not within a turn */
+void os_sim_crash(struct os_sim *sim); /* power loss; not within a turn */
+/* kill -9: as a crash, but the disk loses nothing. */
+void os_sim_end_process(struct os_sim *sim);
 /* The call after this many more calls ends half way, all later ones at once. */
 void os_sim_kill_after(struct os_sim *sim, uint64_t calls);
 bool os_sim_is_dead(const struct os_sim *sim);

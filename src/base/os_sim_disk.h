@@ -38,7 +38,8 @@ struct sim_node {
 };
 
 /* Contents of a file. */
-void sim_file_read(const struct sim_node *n, void *at, size_t len, int64_t position);
+void sim_file_read(const struct sim_node *n, void *at, size_t len, int64_t position,
+                   bool direct);
 void sim_file_write(struct sim_node *n, struct sim_dice *dice, const void *at, size_t len,
                     int64_t position);
 void sim_file_resize(struct sim_node *n, struct sim_dice *dice, int64_t bytes);
@@ -69,6 +70,7 @@ void sim_folder_sync(struct sim_node *folder);
 void sim_disk_sync(struct sim_disk *d);
 void sim_disk_sync_failed(struct sim_disk *d);
 void sim_disk_crash(struct sim_disk *d);
+void sim_disk_close_all(struct sim_disk *d); /* no file is open or locked any more */
 
 /* Names in a folder, heap copies, for a walk that may change it. */
 char **sim_names(const struct sim_node *folder, size_t *count);

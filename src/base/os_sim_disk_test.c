@@ -18,6 +18,21 @@
 
 #define assert_ok(call) assert_int_equal((call), OK)
 
+static uint64_t seed_at; /* of the machine made last: what to look at when a test fails */
+
+static struct os_sim *sim_at(uint64_t seed)
+{
+    seed_at = seed;
+    return os_sim_new(seed);
+}
+
+static int print_seed(void **state)
+{
+    (void)state;
+    print_message("last seed %llu\n", (unsigned long long)seed_at);
+    return 0;
+}
+
 static os_file open_file(struct os *os, const char *path, unsigned flags)
 {
     os_file file;
@@ -78,7 +93,7 @@ static void overwritten_sectors_are_old_or_new_after_a_crash(void **state)
 
     (void)state;
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        struct os_sim *sim = os_sim_new(seed);
+        struct os_sim *sim = sim_at(seed);
         struct os *os = os_sim_os(sim);
         os_file file = durable_file(os, "/f", 'a', 16384);
         fill(os, file, 'b', 16384, 0);
@@ -105,7 +120,7 @@ static void synced_bytes_survive_whatever_follows(void **state)
 {
     (void)state;
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        struct os_sim *sim = os_sim_new(seed);
+        struct os_sim *sim = sim_at(seed);
         struct os *os = os_sim_os(sim);
         os_file file = durable_file(os, "/f", 'a', 5000);
         fill(os, file, 'b', 9000, 5000);
@@ -125,7 +140,7 @@ static void versions_between_two_syncs_can_reach_the_disk(void **state)
 
     (void)state;
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        struct os_sim *sim = os_sim_new(seed);
+        struct os_sim *sim = sim_at(seed);
         struct os *os = os_sim_os(sim);
         os_file file = durable_file(os, "/f", 'a', 4096);
         fill(os, file, 'b', 4096, 0);
@@ -145,7 +160,7 @@ static void a_name_needs_its_folder_synced(void **state)
 
     (void)state;
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        struct os_sim *sim = os_sim_new(seed);
+        struct os_sim *sim = sim_at(seed);
         struct os *os = os_sim_os(sim);
         os_file file = make_file(os, "/f");
         fill(os, file, 'a', 10, 0);
@@ -168,7 +183,7 @@ static void names_of_a_folder_are_lost_from_the_newest_on(void **state)
 
     (void)state;
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        struct os_sim *sim = os_sim_new(seed);
+        struct os_sim *sim = sim_at(seed);
         struct os *os = os_sim_os(sim);
         char path[] = "/0";
         for (; path[1] < '5'; path[1]++) {
@@ -195,7 +210,7 @@ static void a_removal_may_be_undone_by_a_crash_until_the_folder_is_synced(void *
 
     (void)state;
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        struct os_sim *sim = os_sim_new(seed);
+        struct os_sim *sim = sim_at(seed);
         struct os *os = os_sim_os(sim);
         durable_file(os, "/f", 'a', 10);
         assert_ok(os->path_remove(os, "/f"));
@@ -217,7 +232,7 @@ static void a_rename_between_folders_happens_whole_or_not(void **state)
 
     (void)state;
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        struct os_sim *sim = os_sim_new(seed);
+        struct os_sim *sim = sim_at(seed);
         struct os *os = os_sim_os(sim);
         assert_ok(os->folder_make(os, "/a"));
         assert_ok(os->folder_make(os, "/b"));
@@ -242,7 +257,7 @@ static void a_folder_is_lost_with_all_in_it(void **state)
 
     (void)state;
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        struct os_sim *sim = os_sim_new(seed);
+        struct os_sim *sim = sim_at(seed);
         struct os *os = os_sim_os(sim);
         assert_ok(os->folder_make(os, "/a"));
         os_file file = make_file(os, "/a/f");
@@ -259,7 +274,7 @@ static void sync_all_keeps_everything(void **state)
 {
     (void)state;
     for (uint64_t seed = 0; seed < 50; seed++) {
-        struct os_sim *sim = os_sim_new(seed);
+        struct os_sim *sim = sim_at(seed);
         struct os *os = os_sim_os(sim);
         assert_ok(os->folder_make(os, "/a"));
         assert_ok(os->folder_make(os, "/a/b"));
@@ -284,7 +299,7 @@ static void replacing_a_file_leaves_old_or_new_at_every_point(void **state)
     for (uint64_t seed = 0; seed < 40; seed++) {
         bool killed = true;
         for (uint64_t calls = 0; killed; calls++) {
-            struct os_sim *sim = os_sim_new(seed);
+            struct os_sim *sim = sim_at(seed);
             struct os *os = os_sim_os(sim);
             assert_ok(os_replace_file(os, "/", "f", VIEW("old contents")));
             os_sim_kill_after(sim, calls);
@@ -309,7 +324,7 @@ static void shrinking_may_be_lost_but_nothing_of_the_cut_part_mixes(void **state
 
     (void)state;
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        struct os_sim *sim = os_sim_new(seed);
+        struct os_sim *sim = sim_at(seed);
         struct os *os = os_sim_os(sim);
         os_file file = durable_file(os, "/f", 'a', 12000);
         assert_ok(os->file_truncate(os, file, 5000));
@@ -329,7 +344,7 @@ static void shrinking_may_be_lost_but_nothing_of_the_cut_part_mixes(void **state
 
 static void what_a_cut_removed_reads_as_zeros_when_the_file_grows_again(void **state)
 {
-    struct os_sim *sim = os_sim_new(1);
+    struct os_sim *sim = sim_at(1);
     struct os *os = os_sim_os(sim);
     os_file file = durable_file(os, "/f", 'a', 9000);
     uint8_t bytes[9000];
@@ -357,7 +372,7 @@ static void after_a_failed_sync_bytes_are_readable_but_not_on_disk(void **state)
 
     (void)state;
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        struct os_sim *sim = os_sim_new(seed);
+        struct os_sim *sim = sim_at(seed);
         struct os *os = os_sim_os(sim);
         os_file file = durable_file(os, "/f", 'a', 4096);
         fill(os, file, 'b', 4096, 0);
@@ -374,6 +389,34 @@ static void after_a_failed_sync_bytes_are_readable_but_not_on_disk(void **state)
         os_sim_free(sim);
     }
     assert_true(lost > SEEDS / 2);
+}
+
+static void reads_past_the_cache_see_what_a_failed_sync_lost(void **state)
+{
+    uint8_t *page = aligned_alloc(4096, 4096);
+    size_t old = 0, got;
+
+    (void)state;
+    for (uint64_t seed = 0; seed < 100; seed++) {
+        struct os_sim *sim = sim_at(seed);
+        struct os *os = os_sim_os(sim);
+        os_file file = durable_file(os, "/f", 'a', 4096);
+        os_file direct = open_file(os, "/f", OS_OPEN_DIRECT);
+        fill(os, file, 'b', 4096, 0);
+        assert_ok(os->file_read(os, direct, page, 4096, 0, &got));
+        assert_null(memchr(page, 'a', 4096)); /* dirty pages are written before */
+        os_sim_plan(sim, OS_SIM_SYNC, (struct os_sim_fault){.nth = 1});
+        assert_int_equal(os->file_sync(os, file), ERR_IO);
+        assert_ok(os->file_read(os, direct, page, 4096, 0, &got));
+        old += memchr(page, 'a', 4096) ? 1 : 0;
+        os_sim_end_process(sim); /* a new process still finds the lying cache */
+        file = open_file(os, "/f", 0);
+        assert_ok(os->file_read(os, file, page, 4096, 0, &got));
+        assert_null(memchr(page, 'a', 4096));
+        os_sim_free(sim);
+    }
+    free(page);
+    assert_true(old > 50);
 }
 
 /* Random writes, cuts and syncs against a model: per byte, what it was when last synced and
@@ -461,7 +504,7 @@ static void random_histories_agree_with_a_model(void **state)
 
     (void)state;
     for (uint64_t seed = 0; seed < 60; seed++) {
-        struct os_sim *sim = os_sim_new(seed);
+        struct os_sim *sim = sim_at(seed);
         struct os *os = os_sim_os(sim);
         os_file file = durable_file(os, "/f", 0, 0);
         memset(&m, 0, sizeof(m));
@@ -481,7 +524,7 @@ static void random_histories_agree_with_a_model(void **state)
 
 static void a_full_disk_takes_what_fits_and_recovers_by_removal(void **state)
 {
-    struct os_sim *sim = os_sim_new(1);
+    struct os_sim *sim = sim_at(1);
     struct os *os = os_sim_os(sim);
     struct os_space space;
     int64_t bytes;
@@ -511,7 +554,7 @@ static void a_full_disk_takes_what_fits_and_recovers_by_removal(void **state)
 
 static void a_removed_file_stays_readable_while_open(void **state)
 {
-    struct os_sim *sim = os_sim_new(1);
+    struct os_sim *sim = sim_at(1);
     struct os *os = os_sim_os(sim);
     os_file file = durable_file(os, "/f", 'a', 10);
     char text[10], path[20];
@@ -531,7 +574,7 @@ static void a_removed_file_stays_readable_while_open(void **state)
 
 static void paths_fail_as_the_kernel_has_it(void **state)
 {
-    struct os_sim *sim = os_sim_new(1);
+    struct os_sim *sim = sim_at(1);
     struct os *os = os_sim_os(sim);
     os_file file = make_file(os, "/f");
 
@@ -553,26 +596,29 @@ static void paths_fail_as_the_kernel_has_it(void **state)
     os_sim_free(sim);
 }
 
+#define TEST(name) cmocka_unit_test_teardown(name, print_seed)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(overwritten_sectors_are_old_or_new_after_a_crash),
-        cmocka_unit_test(synced_bytes_survive_whatever_follows),
-        cmocka_unit_test(versions_between_two_syncs_can_reach_the_disk),
-        cmocka_unit_test(a_name_needs_its_folder_synced),
-        cmocka_unit_test(names_of_a_folder_are_lost_from_the_newest_on),
-        cmocka_unit_test(a_removal_may_be_undone_by_a_crash_until_the_folder_is_synced),
-        cmocka_unit_test(a_rename_between_folders_happens_whole_or_not),
-        cmocka_unit_test(a_folder_is_lost_with_all_in_it),
-        cmocka_unit_test(sync_all_keeps_everything),
-        cmocka_unit_test(replacing_a_file_leaves_old_or_new_at_every_point),
-        cmocka_unit_test(shrinking_may_be_lost_but_nothing_of_the_cut_part_mixes),
-        cmocka_unit_test(what_a_cut_removed_reads_as_zeros_when_the_file_grows_again),
-        cmocka_unit_test(after_a_failed_sync_bytes_are_readable_but_not_on_disk),
-        cmocka_unit_test(random_histories_agree_with_a_model),
-        cmocka_unit_test(a_full_disk_takes_what_fits_and_recovers_by_removal),
-        cmocka_unit_test(a_removed_file_stays_readable_while_open),
-        cmocka_unit_test(paths_fail_as_the_kernel_has_it),
+        TEST(overwritten_sectors_are_old_or_new_after_a_crash),
+        TEST(synced_bytes_survive_whatever_follows),
+        TEST(versions_between_two_syncs_can_reach_the_disk),
+        TEST(a_name_needs_its_folder_synced),
+        TEST(names_of_a_folder_are_lost_from_the_newest_on),
+        TEST(a_removal_may_be_undone_by_a_crash_until_the_folder_is_synced),
+        TEST(a_rename_between_folders_happens_whole_or_not),
+        TEST(a_folder_is_lost_with_all_in_it),
+        TEST(sync_all_keeps_everything),
+        TEST(replacing_a_file_leaves_old_or_new_at_every_point),
+        TEST(shrinking_may_be_lost_but_nothing_of_the_cut_part_mixes),
+        TEST(what_a_cut_removed_reads_as_zeros_when_the_file_grows_again),
+        TEST(after_a_failed_sync_bytes_are_readable_but_not_on_disk),
+        TEST(reads_past_the_cache_see_what_a_failed_sync_lost),
+        TEST(random_histories_agree_with_a_model),
+        TEST(a_full_disk_takes_what_fits_and_recovers_by_removal),
+        TEST(a_removed_file_stays_readable_while_open),
+        TEST(paths_fail_as_the_kernel_has_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

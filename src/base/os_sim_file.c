@@ -38,7 +38,18 @@ static int64_t page_start(size_t page)
     return (int64_t)page * SIM_PAGE_BYTES;
 }
 
-void sim_file_read(const struct sim_node *n, void *at, size_t len, int64_t position)
+/* The bytes a read finds. One past the cache has dirty pages written first, as Linux does. */
+static const uint8_t *readable(const struct sim_node *n, size_t page, bool direct)
+{
+    if (page >= n->page_count) {
+        return NULL;
+    }
+    const struct sim_page *p = &n->pages[page];
+    return direct && !p->dirty ? p->disk : p->now;
+}
+
+void sim_file_read(const struct sim_node *n, void *at, size_t len, int64_t position,
+                   bool direct)
 {
     uint8_t *to = at;
 
@@ -47,9 +58,9 @@ void sim_file_read(const struct sim_node *n, void *at, size_t len, int64_t posit
         size_t page = (size_t)(position / SIM_PAGE_BYTES);
         size_t skip = (size_t)(position % SIM_PAGE_BYTES);
         size_t some = MIN(len, SIM_PAGE_BYTES - skip);
-        const uint8_t *now = page < n->page_count ? n->pages[page].now : NULL;
-        if (now) {
-            memcpy(to, now + skip, some);
+        const uint8_t *from = readable(n, page, direct);
+        if (from) {
+            memcpy(to, from + skip, some);
         } else {
             memset(to, 0, some);
         }

@@ -16,6 +16,21 @@
 
 #define assert_ok(call) assert_int_equal((call), OK)
 
+static uint64_t seed_at; /* of the machine made last: what to look at when a test fails */
+
+static struct os_sim *sim_at(uint64_t seed)
+{
+    seed_at = seed;
+    return os_sim_new(seed);
+}
+
+static int print_seed(void **state)
+{
+    (void)state;
+    print_message("last seed %llu\n", (unsigned long long)seed_at);
+    return 0;
+}
+
 static os_file make_file(struct os *os, const char *path)
 {
     os_file file;
@@ -72,7 +87,7 @@ static void ring_start(struct ring *ring, struct os *os)
 
 static void ring_run(uint64_t seed, struct ring *ring)
 {
-    struct os_sim *sim = os_sim_new(seed);
+    struct os_sim *sim = sim_at(seed);
 
     ring_start(ring, os_sim_os(sim));
     while (os_sim_step(sim)) {
@@ -131,7 +146,7 @@ static void nothing(struct job *job)
 
 static void time_jumps_to_the_earliest_due_worker(void **state)
 {
-    struct os_sim *sim = os_sim_new(7);
+    struct os_sim *sim = sim_at(7);
     struct os *os = os_sim_os(sim);
     struct beats slow = {.worker = {.name = "slow", .turn = beat, .self = &slow},
                          .every_ns = 5000000000};
@@ -160,7 +175,7 @@ static void time_jumps_to_the_earliest_due_worker(void **state)
 static void stopping_a_worker_runs_its_mail_first(void **state)
 {
     static struct ring ring;
-    struct os_sim *sim = os_sim_new(1);
+    struct os_sim *sim = sim_at(1);
 
     (void)state;
     ring_start(&ring, os_sim_os(sim));
@@ -199,7 +214,7 @@ static void a_kill_stops_all_calls_and_a_crash_forgets_the_workers(void **state)
 {
     (void)state;
     for (uint64_t seed = 0; seed < 100; seed++) {
-        struct os_sim *sim = os_sim_new(seed);
+        struct os_sim *sim = sim_at(seed);
         struct os *os = os_sim_os(sim);
         struct committer c = {.worker = {.name = "c", .turn = commit, .self = &c}};
         struct job kick = {.work = nothing}, unread = {.work = nothing};
@@ -225,9 +240,30 @@ static void a_kill_stops_all_calls_and_a_crash_forgets_the_workers(void **state)
     }
 }
 
+static void the_end_of_a_process_loses_nothing_on_disk(void **state)
+{
+    struct os_sim *sim = sim_at(1);
+    struct os *os = os_sim_os(sim);
+    struct worker w = {.name = "w"};
+    struct buf *b;
+    os_file lock;
+
+    (void)state;
+    assert_ok(worker_start(&w, os));
+    assert_ok(os->path_lock(os, "/lock", &lock));
+    assert_ok(os_write_at(os, make_file(os, "/f"), VIEW("never synced"), 0));
+    os_sim_end_process(sim);
+    assert_false(os_sim_step(sim));
+    assert_ok(os_read_file(os, "/f", 100, &b));
+    assert_int_equal(b->len, 12);
+    buf_drop(b);
+    assert_ok(os->path_lock(os, "/lock", &lock));
+    os_sim_free(sim);
+}
+
 static void the_nth_call_of_a_kind_fails_and_no_other(void **state)
 {
-    struct os_sim *sim = os_sim_new(1);
+    struct os_sim *sim = sim_at(1);
     struct os *os = os_sim_os(sim);
     os_file file = make_file(os, "/f");
 
@@ -245,7 +281,7 @@ static void the_nth_call_of_a_kind_fails_and_no_other(void **state)
 
 static void a_rate_of_failures_is_kept(void **state)
 {
-    struct os_sim *sim = os_sim_new(1);
+    struct os_sim *sim = sim_at(1);
     struct os *os = os_sim_os(sim);
     os_file file = make_file(os, "/f");
     int failed = 0;
@@ -265,7 +301,7 @@ static void a_failed_write_leaves_some_first_part(void **state)
 
     (void)state;
     for (uint64_t seed = 0; seed < 100; seed++) {
-        struct os_sim *sim = os_sim_new(seed);
+        struct os_sim *sim = sim_at(seed);
         struct os *os = os_sim_os(sim);
         os_file file = make_file(os, "/f");
         struct iovec parts[] = {{"abc", 3}, {"defghi", 6}, {"j", 1}};
@@ -283,7 +319,7 @@ static void a_failed_write_leaves_some_first_part(void **state)
 
 static void direct_files_want_their_alignment(void **state)
 {
-    struct os_sim *sim = os_sim_new(1);
+    struct os_sim *sim = sim_at(1);
     struct os *os = os_sim_os(sim);
     uint8_t *page = aligned_alloc(4096, 8192);
     os_file file;
@@ -305,7 +341,7 @@ static void direct_files_want_their_alignment(void **state)
 
 static void cached_reads_are_cold_at_the_planned_rate(void **state)
 {
-    struct os_sim *sim = os_sim_new(1);
+    struct os_sim *sim = sim_at(1);
     struct os *os = os_sim_os(sim);
     os_file file = make_file(os, "/f");
     char text[8];
@@ -331,7 +367,7 @@ static void cached_reads_are_cold_at_the_planned_rate(void **state)
 
 static void a_lock_excludes_until_closed_or_crashed(void **state)
 {
-    struct os_sim *sim = os_sim_new(1);
+    struct os_sim *sim = sim_at(1);
     struct os *os = os_sim_os(sim);
     os_file lock, other;
 
@@ -347,19 +383,22 @@ static void a_lock_excludes_until_closed_or_crashed(void **state)
     os_sim_free(sim);
 }
 
+#define TEST(name) cmocka_unit_test_teardown(name, print_seed)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_seed_replays_and_another_differs),
-        cmocka_unit_test(time_jumps_to_the_earliest_due_worker),
-        cmocka_unit_test(stopping_a_worker_runs_its_mail_first),
-        cmocka_unit_test(a_kill_stops_all_calls_and_a_crash_forgets_the_workers),
-        cmocka_unit_test(the_nth_call_of_a_kind_fails_and_no_other),
-        cmocka_unit_test(a_rate_of_failures_is_kept),
-        cmocka_unit_test(a_failed_write_leaves_some_first_part),
-        cmocka_unit_test(direct_files_want_their_alignment),
-        cmocka_unit_test(cached_reads_are_cold_at_the_planned_rate),
-        cmocka_unit_test(a_lock_excludes_until_closed_or_crashed),
+        TEST(a_seed_replays_and_another_differs),
+        TEST(time_jumps_to_the_earliest_due_worker),
+        TEST(stopping_a_worker_runs_its_mail_first),
+        TEST(a_kill_stops_all_calls_and_a_crash_forgets_the_workers),
+        TEST(the_end_of_a_process_loses_nothing_on_disk),
+        TEST(the_nth_call_of_a_kind_fails_and_no_other),
+        TEST(a_rate_of_failures_is_kept),
+        TEST(a_failed_write_leaves_some_first_part),
+        TEST(direct_files_want_their_alignment),
+        TEST(cached_reads_are_cold_at_the_planned_rate),
+        TEST(a_lock_excludes_until_closed_or_crashed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -394,11 +394,18 @@ static void reload_names(struct sim_node *folder)
     }
 }
 
-void sim_disk_crash(struct sim_disk *d)
+void sim_disk_close_all(struct sim_disk *d)
 {
     for (struct sim_node *n = d->nodes; n; n = n->next) {
         n->opens = 0;
         n->locked = false;
+        sim_charge(d, n);
+    }
+}
+
+void sim_disk_crash(struct sim_disk *d)
+{
+    for (struct sim_node *n = d->nodes; n; n = n->next) {
         n->links = n == d->root ? 1 : 0;
         crash_folder(d, n);
     }

@@ -51,6 +51,9 @@ void trace_line(enum trace_level level, const char *module, const char *format, 
         json_end_object(&j);
         write_u8(&line, '\n');
     } else {
+        for (char *c = text; *c; c++) { /* what a client sent must not look like a line */
+            *c = (unsigned char)*c < ' ' ? ' ' : *c;
+        }
         write_format(&line, "%s %-5s %s: %s\n", when, names[level], module, text);
     }
     ssize_t ignored = write(STDERR_FILENO, line.at, line.len);
