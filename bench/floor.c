@@ -3,12 +3,12 @@
  *
  *   floor serve FOLDER                     speaks just enough Kafka for `tidemark bench`:
  * Produce frames are taken apart, their CRC-32C checked, written to a file per partition and
- * answered; Fetch is pread + writev. One thread, no durability, no second topic. floor journal
- * FILE BYTES SECONDS       a bare sequential journal: O_DIRECT pwrite of BYTES and fdatasync,
- * over a file that was written before floor probe FILE SECONDS               the same with 4096
- * bytes, then a nap of 1 ms: what one flush takes on a disk that has time for it floor prefill
- * MIB                      touches so much memory and gives it back, so that the machine under
- * this one has it ready
+ * answered; Fetch is pread + writev. One thread, no durability, one topic at a time. floor
+ * journal FILE BYTES SECONDS       a bare sequential journal: O_DIRECT pwrite of BYTES and
+ * fdatasync, over a file that was written before floor probe FILE SECONDS               the
+ * same with 4096 bytes, then a nap of 1 ms: what one flush takes on a disk that has time for it
+ * floor prefill MIB                      touches so much memory and gives it back, so that the
+ * machine under this one has it ready
  *
  * It trusts its client: whatever is wrong ends the program. */
 #include <errno.h>
@@ -32,6 +32,7 @@
 #define PARTITIONS_MAX 100000
 #define RECEIVE_BYTES (256 << 10)
 #define EVENTS_MAX 64
+#define TOPIC_EXISTS 36 /* Kafka's error number */
 #define WAKE_NS 1000000
 #define HEAD_BYTES 61             /* of a record batch */
 #define JOURNAL_BYTES (256 << 20) /* its ring */
@@ -144,22 +145,40 @@ static void answer_metadata(struct server *s, struct writer *out)
     }
 }
 
+/* There is one topic: another name takes its place, and its files are emptied. */
+static void topic_replace(struct server *s, view name, int32_t count)
+{
+    for (int32_t i = 0; i < s->partition_count; i++) {
+        struct partition *p = &s->partitions[i];
+        need(p->fd < 0 || ftruncate(p->fd, 0) == 0, "truncate");
+        p->next = p->bytes = 0;
+        p->count = 0;
+    }
+    s->partitions = xrealloc(s->partitions,
+                             (size_t)MAX(count, s->partition_count) * sizeof(*s->partitions));
+    for (int32_t i = s->partition_count; i < count; i++) {
+        s->partitions[i] = (struct partition){.fd = -1};
+    }
+    s->partition_count = MAX(count, s->partition_count);
+    free(s->topic);
+    s->topic = text_of(name);
+}
+
 static void answer_create(struct server *s, struct reader *r, struct writer *out)
 {
     read_i32(r);
     view name = read_text(r);
     int32_t count = read_i32(r);
+    bool exists = s->topic && view_is_text(name, s->topic);
+
     need(count > 0 && count <= PARTITIONS_MAX, "count of partitions");
-    free(s->topic);
-    s->topic = text_of(name);
-    s->partitions = xrealloc(s->partitions, (size_t)count * sizeof(*s->partitions));
-    for (; s->partition_count < count; s->partition_count++) {
-        s->partitions[s->partition_count] = (struct partition){.fd = -1};
+    if (!exists) {
+        topic_replace(s, name, count);
     }
     write_i32(out, 0);
     write_i32(out, 1);
     write_text(out, name);
-    write_i16(out, 0);
+    write_i16(out, exists ? TOPIC_EXISTS : 0);
     write_text(out, (view){0});
 }
 

@@ -147,15 +147,14 @@ static err take_batches(struct bench_conn *conn, struct bench_slot *slot, int64_
     return OK;
 }
 
-static int64_t place_of(const struct reading *own, int32_t partition)
+/* Partitions are dealt out in steps of the connections, so the place is a division away. -1:
+ * not one of ours. */
+static int64_t place_of(const struct bench_conn *conn, int32_t partition)
 {
-    for (int64_t i = 0; i < own->count; i++) {
-        int64_t at = (own->first + i) % own->count;
-        if (own->partitions[at] == partition) {
-            return at;
-        }
-    }
-    return -1;
+    const struct reading *own = conn->own;
+    int64_t at = own->count == 1 ? 0 : partition / bench_plan_of(conn)->connections;
+
+    return at >= 0 && at < own->count && own->partitions[at] == partition ? at : -1;
 }
 
 static err take_partition(struct bench_conn *conn, struct bench_slot *slot, struct reader *r)
@@ -170,11 +169,7 @@ static err take_partition(struct bench_conn *conn, struct bench_slot *slot, stru
     read_i32(r); /* preferred replica */
     int32_t len = read_i32(r);
     view records = read_bytes(r, (size_t)MAX(len, 0));
-    /* Every connection lists its partitions in steps, so the place is a division away. */
-    int64_t at = partition / bench_plan_of(conn)->connections;
-    if (at >= own->count || own->partitions[at] != partition) {
-        at = place_of(own, partition);
-    }
+    int64_t at = place_of(conn, partition);
     if (r->bad || at < 0) {
         return fault(ERR_CORRUPT, "the answer to Fetch is cut short or not ours");
     }

@@ -1,5 +1,5 @@
-/* bench_histogram_test.c - quantiles against a sorted array. SPDX-License-Identifier:
- * Apache-2.0 */
+/* bench_histogram_test.c - quantiles against a sorted array.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>

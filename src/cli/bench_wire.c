@@ -1,5 +1,5 @@
-/* bench_wire.c - requests for set-up and the batch that is sent. SPDX-License-Identifier:
- * Apache-2.0 */
+/* bench_wire.c - requests for set-up and the batch that is sent.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "cli/bench_wire.h"
 
 #include <errno.h>
@@ -157,7 +157,7 @@ err bench_call(int fd, const struct writer *request, struct writer *in, view *bo
     return OK;
 }
 
-static err versions_cover(view body)
+err bench_take_versions(view body)
 {
     struct reader r = {.rest = body};
     bool covered[BENCH_APIS] = {false};
@@ -192,7 +192,7 @@ err bench_check_versions(int fd)
     bench_seal(&out, 0, 0);
     err e = bench_call(fd, &out, &in, &body);
     if (!e) {
-        e = versions_cover(body);
+        e = bench_take_versions(body);
     }
     writer_fini(&out);
     writer_fini(&in);
@@ -222,7 +222,7 @@ static void write_config(struct writer *w, view config)
     put_u32(w->at + place, (uint32_t)count);
 }
 
-static err create_answered(view body, bool *all_there)
+err bench_take_created(view body, bool *all_there)
 {
     struct reader r = {.rest = body};
 
@@ -262,7 +262,7 @@ static err create_some(int fd, const struct bench_topics *topics, int64_t first,
     bench_seal(&out, 0, 0);
     err e = bench_call(fd, &out, &in, &body);
     if (!e) {
-        e = create_answered(body, all_there);
+        e = bench_take_created(body, all_there);
     }
     arena_fini(&arena);
     writer_fini(&out);
@@ -287,7 +287,7 @@ static int64_t read_partitions(struct reader *r)
     return led;
 }
 
-static err count_led(view body, int64_t *led)
+err bench_take_led(view body, int64_t *led)
 {
     struct reader r = {.rest = body};
 
@@ -330,14 +330,14 @@ static err ask_led(int fd, const struct bench_topics *topics, struct writer *in,
     bench_seal(&out, 0, 0);
     err e = bench_call(fd, &out, in, &body);
     if (!e) {
-        e = count_led(body, led);
+        e = bench_take_led(body, led);
     }
     arena_fini(&arena);
     writer_fini(&out);
     return e;
 }
 
-static err read_offsets(view body, int64_t partitions, int64_t *at)
+err bench_take_offsets(view body, int64_t partitions, int64_t *at)
 {
     struct reader r = {.rest = body};
 
@@ -377,7 +377,7 @@ err bench_list_offsets(int fd, const char *topic, int64_t partitions, int64_t ti
     bench_seal(&out, 0, 0);
     err e = bench_call(fd, &out, &in, &body);
     if (!e) {
-        e = read_offsets(body, partitions, at);
+        e = bench_take_offsets(body, partitions, at);
     }
     writer_fini(&out);
     writer_fini(&in);

@@ -73,6 +73,12 @@ MUST_CHECK err bench_topics_ready(int fd, const struct bench_topics *topics,
 MUST_CHECK err bench_list_offsets(int fd, const char *topic, int64_t partitions,
                                   int64_t timestamp, int64_t *at);
 
+/* The answers of set-up, taken apart: body is what follows the correlation id. */
+MUST_CHECK err bench_take_versions(view body);
+MUST_CHECK err bench_take_created(view body, bool *all_there); /* clears it for a new topic */
+MUST_CHECK err bench_take_led(view body, int64_t *led);        /* partitions with a leader */
+MUST_CHECK err bench_take_offsets(view body, int64_t partitions, int64_t *at);
+
 struct bench_records {
     int32_t count;
     int64_t key_bytes, value_bytes; /* key 0: none */
