@@ -74,7 +74,8 @@ static void read_segments(struct partition *p, struct reader *r)
     uint32_t count = read_u32(r);
 
     for (uint32_t i = 0; i < count && !r->bad; i++) {
-        struct segment *s = segment_new(p, MAX(read_i64(r), 0));
+        int64_t base = read_i64(r);
+        struct segment *s = segment_new(p, MAX(base, 0));
         s->next = read_i64(r);
         s->bytes = read_i64(r);
         s->max_timestamp = read_i64(r);

@@ -174,22 +174,9 @@ size_t topic_overrides(struct topic *topic, struct setting **out)
 {
     pthread_rwlock_rdlock(&topic->log->topics_lock);
     size_t count = topic->override_count;
-    *out = xcalloc(count + 1, sizeof(**out));
-    for (size_t i = 0; i < count; i++) {
-        (*out)[i] = (struct setting){xstrdup(topic->overrides[i].name),
-                                     xstrdup(topic->overrides[i].value)};
-    }
+    *out = settings_dup(topic->overrides, count);
     pthread_rwlock_unlock(&topic->log->topics_lock);
     return count;
-}
-
-void settings_free(struct setting *settings, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        free(settings[i].name);
-        free(settings[i].value);
-    }
-    free(settings);
 }
 
 struct partition *topic_partition(struct topic *topic, int32_t index)

@@ -1,0 +1,274 @@
+/* log_test.c - what a user of the log relies on, over a simulated machine. */
+#include "log/testing.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/base.h"
+
+struct world {
+    struct os_sim *sim;
+    struct log_config config;
+    struct log *log;
+    struct topic *topic;
+    struct partition *p;
+};
+
+static int setup(void **state)
+{
+    struct world *w = xcalloc(1, sizeof(*w));
+
+    w->sim = os_sim_new(7);
+    w->config = testing_config();
+    w->log = testing_open(w->sim, &w->config);
+    w->topic = testing_topic(w->sim, w->log, "orders", 2, NULL, 0);
+    w->p = topic_partition(w->topic, 0);
+    *state = w;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct world *w = *state;
+
+    topic_drop(w->topic);
+    log_close(w->log);
+    os_sim_free(w->sim);
+    settings_free(NULL, 0);
+    free(w->config.defaults.compression_type);
+    free(w);
+    return 0;
+}
+
+static void reopen(struct world *w)
+{
+    topic_drop(w->topic);
+    log_close(w->log);
+    w->log = testing_open(w->sim, &w->config);
+    w->topic = log_topic(w->log, VIEW("orders"));
+    assert_non_null(w->topic);
+    w->p = topic_partition(w->topic, 0);
+}
+
+static void expect(struct world *w, int64_t offset, const char *value)
+{
+    char *got = testing_get(w->log, w->p, offset, false);
+
+    assert_non_null(got);
+    assert_string_equal(got, value);
+    free(got);
+}
+
+static void what_is_appended_is_read_back(void **state)
+{
+    struct world *w = *state;
+
+    assert_int_equal(testing_put(w->sim, w->log, w->p, "one"), 0);
+    assert_int_equal(testing_put(w->sim, w->log, w->p, "two"), 1);
+    expect(w, 0, "one");
+    expect(w, 1, "two");
+    assert_null(testing_get(w->log, w->p, 2, false));
+}
+
+static void everything_is_there_after_an_orderly_stop(void **state)
+{
+    struct world *w = *state;
+
+    testing_put(w->sim, w->log, w->p, "one");
+    testing_put(w->sim, w->log, w->p, "two");
+    reopen(w);
+    assert_true(log_started(w->log)->clean);
+    expect(w, 1, "two");
+    assert_int_equal(testing_put(w->sim, w->log, w->p, "three"), 2);
+    expect(w, 2, "three");
+}
+
+static void segments_roll_and_are_read_across(void **state)
+{
+    struct world *w = *state;
+    static const struct setting small[] = {
+        {(char *)(uintptr_t) "segment.bytes", (char *)(uintptr_t) "2000"}};
+    struct log_change change = {
+        .kind = LOG_TOPIC_SETTINGS, .topic = w->topic, .settings = small, .setting_count = 1};
+    char value[200];
+
+    assert_int_equal(testing_change(w->sim, w->log, &change), OK);
+    for (int i = 0; i < 100; i++) {
+        snprintf(value, sizeof(value), "value %d %0*d", i, i, 0);
+        assert_int_equal(testing_put(w->sim, w->log, w->p, value), i);
+    }
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 100; i++) {
+            snprintf(value, sizeof(value), "value %d %0*d", i, i, 0);
+            expect(w, i, value);
+        }
+        reopen(w);
+    }
+}
+
+static void a_time_finds_the_first_record_at_or_after_it(void **state)
+{
+    struct world *w = *state;
+    struct log_time_answer answer;
+
+    for (int i = 0; i < 50; i++) {
+        struct testing_record record = {"k", "v", 1000 + i * 10};
+        testing_append(w->sim, w->log, w->p, &record, 1, NULL, NULL);
+    }
+    assert_int_equal(partition_find_time(w->p, 1245, false, &answer), OK);
+    assert_int_equal(answer.offset, 25);
+    assert_int_equal(answer.timestamp, 1250);
+    assert_int_equal(partition_find_time(w->p, 5000, false, &answer), OK);
+    assert_int_equal(answer.offset, -1);
+    assert_int_equal(partition_find_max_time(w->p, &answer), OK);
+    assert_int_equal(answer.offset, 49);
+}
+
+static void a_repeat_of_an_idempotent_batch_gets_its_old_offset(void **state)
+{
+    struct world *w = *state;
+    struct testing_record record = {"k", "v", 1};
+    struct batch_build head = {.producer_id = 5, .producer_epoch = 0, .base_sequence = 0};
+    enum log_append_status status;
+
+    assert_int_equal(testing_append(w->sim, w->log, w->p, &record, 1, &head, &status), 0);
+    head.base_sequence = 1;
+    assert_int_equal(testing_append(w->sim, w->log, w->p, &record, 1, &head, &status), 1);
+    assert_int_equal(testing_append(w->sim, w->log, w->p, &record, 1, &head, &status), 1);
+    assert_int_equal(status, LOG_APPEND_DUPLICATE);
+    head.base_sequence = 5;
+    testing_append(w->sim, w->log, w->p, &record, 1, &head, &status);
+    assert_int_equal(status, LOG_APPEND_OUT_OF_ORDER);
+    reopen(w);
+    head.base_sequence = 1;
+    assert_int_equal(testing_append(w->sim, w->log, w->p, &record, 1, &head, &status), 1);
+    assert_int_equal(status, LOG_APPEND_DUPLICATE);
+}
+
+static void committed_readers_stop_at_an_open_transaction(void **state)
+{
+    struct world *w = *state;
+    struct testing_record record = {"k", "in a transaction", 1};
+    struct batch_build head = {.producer_id = 5, .attributes = BATCH_TRANSACTIONAL};
+
+    testing_put(w->sim, w->log, w->p, "before");
+    assert_int_equal(testing_append(w->sim, w->log, w->p, &record, 1, &head, NULL), 1);
+    testing_put(w->sim, w->log, w->p, "behind");
+    assert_null(testing_get(w->log, w->p, 1, true));
+    assert_null(testing_get(w->log, w->p, 2, true));
+    expect(w, 2, "behind");
+    reopen(w);
+    struct partition_ends ends;
+    partition_ends(w->p, &ends);
+    assert_int_equal(ends.stable, 1);
+    assert_int_equal(ends.high, 3);
+    assert_null(testing_get(w->log, w->p, 1, true));
+}
+
+static void a_deleted_topic_is_gone_and_its_name_free(void **state)
+{
+    struct world *w = *state;
+    struct log_change change = {.kind = LOG_TOPIC_DELETE, .topic = w->topic};
+    uuid id = w->topic->id;
+
+    testing_put(w->sim, w->log, w->p, "old");
+    assert_int_equal(testing_change(w->sim, w->log, &change), OK);
+    assert_null(log_topic(w->log, VIEW("orders")));
+    topic_drop(w->topic);
+    w->topic = testing_topic(w->sim, w->log, "orders", 1, NULL, 0);
+    w->p = topic_partition(w->topic, 0);
+    assert_false(uuid_is(id, w->topic->id));
+    assert_int_equal(testing_put(w->sim, w->log, w->p, "new"), 0);
+    reopen(w);
+    expect(w, 0, "new");
+}
+
+static void a_trim_moves_the_start_for_good(void **state)
+{
+    struct world *w = *state;
+    struct log_change change = {.kind = LOG_TRIM, .topic = w->topic, .offset = 2};
+    struct partition_ends ends;
+
+    for (int i = 0; i < 4; i++) {
+        testing_put(w->sim, w->log, w->p, "x");
+    }
+    assert_int_equal(testing_change(w->sim, w->log, &change), OK);
+    reopen(w);
+    partition_ends(w->p, &ends);
+    assert_int_equal(ends.start, 2);
+    assert_null(testing_get(w->log, w->p, 1, false));
+    expect(w, 2, "x");
+}
+
+static void a_full_disk_refuses_writes_and_recovers_by_itself(void **state)
+{
+    struct world *w = *state;
+    struct testing_record record = {"k", "v", 1};
+    enum log_append_status status = LOG_APPEND_OK;
+    int64_t last = 0;
+
+    testing_put(w->sim, w->log, w->p, "kept");
+    char *large = xmalloc(100001);
+    memset(large, 'x', 100000);
+    large[100000] = '\0';
+    record.value = large;
+    os_sim_disk_bytes(w->sim, 40 << 20);
+    for (int i = 0; i < 2000 && status == LOG_APPEND_OK; i++) {
+        last = testing_append(w->sim, w->log, w->p, &record, 1, NULL, &status);
+    }
+    assert_int_equal(status, LOG_APPEND_FULL);
+    (void)last;
+    expect(w, 0, "kept");
+    os_sim_disk_bytes(w->sim, (int64_t)1 << 40);
+    bool room = false;
+    for (int i = 0; i < 100 && !room; i++) {
+        os_sim_advance(w->sim, 1000000000);
+        for (int k = 0; k < 20; k++) {
+            os_sim_step(w->sim);
+        }
+        testing_append(w->sim, w->log, w->p, &record, 1, NULL, &status);
+        room = status == LOG_APPEND_OK;
+    }
+    assert_true(room);
+    free(large);
+}
+
+static void the_old_end_can_be_cut_off(void **state)
+{
+    struct world *w = *state;
+
+    for (int i = 0; i < 10; i++) {
+        testing_put(w->sim, w->log, w->p, "x");
+    }
+    struct partition_ends ends;
+    struct log_cut_entry *cut;
+    size_t count;
+    log_cut(w->log, &cut, &count);
+    assert_int_equal(count, 3); /* __meta and two of orders */
+    free(cut);
+    partition_ends(w->p, &ends);
+    assert_int_equal(ends.end, 10);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(what_is_appended_is_read_back),
+        TEST(everything_is_there_after_an_orderly_stop),
+        TEST(segments_roll_and_are_read_across),
+        TEST(a_time_finds_the_first_record_at_or_after_it),
+        TEST(a_repeat_of_an_idempotent_batch_gets_its_old_offset),
+        TEST(committed_readers_stop_at_an_open_transaction),
+        TEST(a_deleted_topic_is_gone_and_its_name_free),
+        TEST(a_trim_moves_the_start_for_good),
+        TEST(a_full_disk_refuses_writes_and_recovers_by_itself),
+        TEST(the_old_end_can_be_cut_off),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
