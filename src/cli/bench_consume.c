@@ -159,7 +159,6 @@ static int64_t place_of(const struct bench_conn *conn, int32_t partition)
 
 static err take_partition(struct bench_conn *conn, struct bench_slot *slot, struct reader *r)
 {
-    struct reading *own = conn->own;
     int32_t partition = read_i32(r);
     int16_t code = read_i16(r);
 
