@@ -113,7 +113,7 @@ err listener_open(struct listener *l, const char *address, bool insecure)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
     struct addrinfo *found = NULL;
-    char host[PEER_TEXT_BYTES], service[8];
+    char host[PEER_TEXT_BYTES], service[16];
     int port;
     err e = address_split(view_text(address), host, &port);
 
