@@ -135,8 +135,8 @@ class Ours(Broker):
             return None
         rows = dict(line.rsplit(" ", 1) for line in text.splitlines()
                     if line and not line.startswith("#"))
-        rounds = float(rows.get("tidemark_journal_rounds_total", 0))
-        written = float(rows.get("tidemark_journal_bytes_total", 0))
+        rounds = float(rows.get("tidemark_log_flush_rounds_total", 0))
+        written = float(rows.get("tidemark_log_flush_bytes_total", 0))
         return written / rounds if rounds else None
 
 
