@@ -62,7 +62,8 @@ struct coord_ask {       /* first member of every question */
     enum coord_status status; /* the answer */
     uint64_t id;              /* set by the call, for coord_abandon */
     struct coord *coord;      /* the coordinator's from here on */
-    struct coord_ask *next;
+    const struct ask_kind *kind;
+    void *parked_in;
 };
 
 /* For a connection that closed while its join or sync is parked: the ask, if it still waits, is
