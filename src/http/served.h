@@ -35,7 +35,6 @@ struct fixture {
     struct writer answer; /* of the last ask() or raw() */
     unsigned status;      /* of the last ask() */
 };
-
 static const struct http_door served[1];
 
 static void open_server(struct fixture *f, struct http_config config)
@@ -85,11 +84,16 @@ static int tear_down(void **state)
     return 0;
 }
 
+static struct sockaddr_in address_of(struct fixture *f)
+{
+    return (struct sockaddr_in){.sin_family = AF_INET,
+                                .sin_port = htons((uint16_t)http_port(f->http)),
+                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+}
+
 static int connect_to(struct fixture *f)
 {
-    struct sockaddr_in to = {.sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)http_port(f->http)),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in to = address_of(f);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     assert_true(fd >= 0);

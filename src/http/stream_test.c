@@ -90,6 +90,22 @@ static void a_blocking_handler_holds_up_nobody(void **state)
     close(fd);
 }
 
+static void receive_until(struct fixture *f, int fd, const char *text)
+{
+    while (!has(f, text)) {
+        assert_true(receive(f, fd));
+    }
+}
+
+static bool accepts(const struct sockaddr_in *to)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool done = connect(fd, (const struct sockaddr *)to, sizeof(*to)) == 0;
+
+    close(fd);
+    return done;
+}
+
 static void *close_in_thread(void *arg)
 {
     close_server(arg);
@@ -100,11 +116,27 @@ static void closing_waits_for_calls_in_flight(void **state)
 {
     struct fixture *f = *state;
     int fd = connect_to(f);
+    int idle = connect_to(f);
     pthread_t thread;
 
     send_all(fd, VIEW("GET /block HTTP/1.1\r\n" LOCAL "\r\n"));
     sem_wait(&entered);
+    send_all(idle, VIEW("GET /healthz HTTP/1.1\r\n" LOCAL "\r\n"));
+    writer_reset(&f->answer);
+    receive_until(f, idle, "ok\n");
+    struct sockaddr_in to = address_of(f);
     assert_int_equal(pthread_create(&thread, NULL, close_in_thread, f), 0);
+    while (accepts(&to)) {
+    }
+    struct pollfd answer = {.fd = fd, .events = POLLIN};
+    assert_int_equal(poll(&answer, 1, 50), 0); /* it closes, and nobody is cut */
+    writer_reset(&f->answer);
+    send_all(idle, VIEW("GET /later HTTP/1.1\r\n" LOCAL "\r\n"));
+    while (receive(f, idle)) {
+    }
+    expect_status(f, 503); /* but nothing new begins */
+    assert_true(has(f, "Connection: close\r\n"));
+    close(idle);
     sem_post(&go_on);
     writer_reset(&f->answer);
     while (receive(f, fd)) {
@@ -173,13 +205,6 @@ static void events_arrive_whole_and_in_order(void **state)
     assert_int_equal(http_follow(f->client, "/nothing", on_event, &events), ERR_NOT_FOUND);
 }
 
-static void receive_until(struct fixture *f, int fd, const char *text)
-{
-    while (!has(f, text)) {
-        assert_true(receive(f, fd));
-    }
-}
-
 static void a_reader_that_leaves_is_noticed(void **state)
 {
     struct fixture *f = *state;
@@ -216,6 +241,11 @@ static void a_reader_too_slow_is_cut(void **state)
         taken += 65536;
         assert_true(taken < (1u << 30)); /* the kernel's buffers end somewhere */
     }
+    assert_int_equal(http_stream_event(kept_stream, NULL, VIEW("small")), ERR_CLOSED);
+    writer_reset(&f->answer);
+    while (receive(f, fd)) {
+    }
+    assert_false(has(f, "\r\n0\r\n\r\n")); /* torn: what is missing must not look whole */
     close(fd);
     sem_wait(&stream_gone);
     http_stream_end(kept_stream);
