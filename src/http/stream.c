@@ -15,6 +15,23 @@
 #define READ_BYTES 8192 /* given to the connection at a time */
 #define NS_PER_MS 1000000
 
+struct http_stream {
+    pthread_mutex_t lock; /* over all that follows but the list */
+    struct http *http;
+    struct MHD_Connection *connection;
+    struct http_stream *before, *after; /* in http->streams, under http->lock */
+    struct writer queue;                /* not taken by the connection yet, from sent on */
+    size_t sent;
+    bool suspended; /* whoever clears it must resume the connection */
+    bool ended;     /* by its producer or by http_close: end once the queue is empty */
+    bool cut;       /* too slow: end at once */
+    bool over;      /* the connection has let go of it */
+    unsigned holders;
+    int64_t active_ns; /* last event or comment */
+    void (*gone)(void *self);
+    void *self;
+};
+
 static void unlink_stream(struct http *http, struct http_stream *stream)
 {
     pthread_mutex_lock(&http->lock);
