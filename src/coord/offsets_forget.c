@@ -75,10 +75,10 @@ static void tombstones_write(struct tombstones *t, void (*done)(void *, bool), v
 /* A group without members: its offsets, its record and itself. */
 static void group_bury(struct group *g, void (*done)(void *, bool), void *owner)
 {
+    assert(group_is_idle(g));
     struct tombstones *t = tombstones_new(g, g->offsets.count + 1);
     struct offset *o;
 
-    assert(group_is_idle(g));
     while (o = map_next(&g->offsets, &(size_t){0}), o) {
         tombstones_add_offset(t, o);
     }
