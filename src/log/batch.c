@@ -219,18 +219,12 @@ void batch_stamp(uint8_t *batch, int64_t append_ms)
     put_u32(batch + AT_CRC, crc_of(batch, get_u32(batch + AT_LENGTH) + LENGTH_FROM));
 }
 
-void batch_seal(const struct batch_info *head, view records, struct writer *out)
+void batch_seal(const struct batch_info *head, view packed, struct writer *out)
 {
-    enum codec codec = (enum codec)(head->attributes & BATCH_CODEC_MASK);
     size_t start = out->len;
 
     write_space(out, BATCH_HEAD_BYTES);
-    if (codec == CODEC_NONE || head->record_count == 0) {
-        write_view(out, records);
-    } else {
-        err e = codec_deflate(codec, records, out);
-        assert(e == OK);
-    }
+    write_view(out, packed);
     size_t bytes = out->len - start;
     assert(bytes <= BATCH_BYTES_MAX);
     uint8_t *at = out->at + start;

@@ -30,7 +30,7 @@ static int64_t timestamp_delta(int64_t timestamp, int64_t base)
 
 struct buf *batch_new(const struct batch_build *build, view *batch)
 {
-    struct writer records = {0}, out = {0};
+    struct writer records = {0}, packed = {0}, out = {0};
     bool known = build->producer_id >= 0;
 
     assert(build->count > 0);
@@ -52,8 +52,15 @@ struct buf *batch_new(const struct batch_build *build, view *batch)
         record_write(&records, timestamp_delta(record->timestamp_ms, head.base_timestamp),
                      (int32_t)i, record);
     }
-    batch_seal(&head, writer_view(&records), &out);
+    if (build->codec == CODEC_NONE) {
+        batch_seal(&head, writer_view(&records), &out);
+    } else {
+        err e = codec_deflate(build->codec, writer_view(&records), &packed);
+        assert(e == OK);
+        batch_seal(&head, writer_view(&packed), &out);
+    }
     writer_fini(&records);
+    writer_fini(&packed);
     return to_buf(&out, batch);
 }
 

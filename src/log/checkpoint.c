@@ -316,8 +316,9 @@ static err checkpoint_steps(struct log *log, struct captured *captured, size_t c
             writer_reset(&captured[i].state);
         }
     }
-    if (!e) {
-        e = sync_all(log, captured, count);
+    if (!e && sync_all(log, captured, count)) {
+        log_fail(log, "sync of segments failed"); /* a second sync would lie */
+        e = ERR_IO;
     }
     if (!e) {
         set_points(captured, count);
@@ -337,6 +338,10 @@ err checkpoint_run(struct log *log)
     err e;
 
     pthread_mutex_lock(&log->checkpoint_lock);
+    if (atomic_load(&log->failed)) {
+        pthread_mutex_unlock(&log->checkpoint_lock);
+        return fault(ERR_IO, "the log is read-only since a flush failed");
+    }
     uint64_t round = atomic_load(&log->rounds_done);
     for (struct partition *p = take_dirty(log), *next; p; p = next) {
         next = p->dirty_next;

@@ -62,7 +62,7 @@ static void close_surplus(struct files *files)
 
     while (s && files->open > files->limit) {
         struct segment *newer = s->lru_prev;
-        if (s->file_users == 0) {
+        if (s->file_users == 0 && !s->pinned) {
             close_file(files, s);
         }
         s = newer;
@@ -124,6 +124,38 @@ void files_forget(struct files *files, struct segment *s)
     if (s->file != OS_FILE_NONE) {
         close_file(files, s);
     }
+    pthread_mutex_unlock(&files->lock);
+}
+
+err files_pin(struct files *files, struct segment *s)
+{
+    err e = OK;
+
+    pthread_mutex_lock(&files->lock);
+    if (s->file == OS_FILE_NONE) {
+        e = open_file(files, s, false);
+    }
+    s->pinned = !e;
+    pthread_mutex_unlock(&files->lock);
+    return e;
+}
+
+void files_adopt(struct files *files, struct segment *s, os_file take_file)
+{
+    pthread_mutex_lock(&files->lock);
+    assert(s->file == OS_FILE_NONE);
+    s->file = take_file;
+    s->pinned = true;
+    link_newest(files, s);
+    files->open++;
+    pthread_mutex_unlock(&files->lock);
+}
+
+void files_unpin(struct files *files, struct segment *s)
+{
+    pthread_mutex_lock(&files->lock);
+    s->pinned = false;
+    close_surplus(files);
     pthread_mutex_unlock(&files->lock);
 }
 

@@ -82,6 +82,7 @@ void segment_forget_index(struct segment *s)
     }
     free(s->index);
     s->index = NULL;
+    s->index_loaded = false;
     s->index_count = s->index_room = 0;
 }
 
@@ -100,7 +101,9 @@ static err decode(struct segment *s, view bytes)
         return ERR_CORRUPT;
     }
     for (size_t i = 0; i < count; i++) {
-        struct index_entry entry = {read_u32(&r), read_u32(&r), read_i64(&r)};
+        struct index_entry entry = {.offset = read_u32(&r)};
+        entry.position = read_u32(&r);
+        entry.max_timestamp = read_i64(&r);
         const struct index_entry *last = i ? &s->index[i - 1] : NULL;
         if (entry.position >= s->bytes) {
             break; /* written ahead of the checkpoint: what follows is found again */
@@ -147,9 +150,10 @@ static void install(struct segment *s, struct segment *scratch)
     struct log *log = s->partition->topic->log;
 
     pthread_mutex_lock(&s->partition->lock);
-    if (s->index) {
+    if (s->index_loaded) {
         free(scratch->index); /* another reader was faster */
     } else {
+        s->index_loaded = true;
         s->index = scratch->index;
         s->index_count = scratch->index_count;
         s->index_room = scratch->index_room;
@@ -174,11 +178,11 @@ err segment_load_index(struct segment *s)
     struct buf *bytes = NULL;
     err e = OK;
 
-    if (!segment_wants_index(s)) {
+    if (s->index_loaded || s->bytes <= INDEX_STEP_BYTES) {
         return OK;
     }
     segment_path(s, ".index", path, sizeof(path));
-    bool good = os_read_file(log->os, path, INDEX_FILE_BYTES_MAX, &bytes) == OK &&
+    bool good = !s->pinned && os_read_file(log->os, path, INDEX_FILE_BYTES_MAX, &bytes) == OK &&
                 decode(&scratch, (view){bytes->bytes, bytes->len}) == OK;
     buf_drop(bytes);
     scratch.index_saved = scratch.index_count;
@@ -192,7 +196,7 @@ err segment_load_index(struct segment *s)
 
 bool segment_wants_index(const struct segment *s)
 {
-    return !s->index && s->bytes > INDEX_STEP_BYTES;
+    return !s->index_loaded && s->sealed && s->bytes > INDEX_STEP_BYTES;
 }
 
 static err write_entries(struct os *os, os_file file, const struct segment *copy,

@@ -114,9 +114,11 @@ struct segment *partition_segment_at(const struct partition *p, int64_t offset)
     if (low == 0) {
         return p->segment_count ? p->segments[0] : NULL;
     }
-    /* In a hole that compaction left at a segment's end, the next one answers. */
-    bool past = offset >= p->segments[low - 1]->next && low < p->segment_count;
-    return p->segments[past ? low : low - 1];
+    /* In a hole that compaction left, the next one with anything behind offset answers. */
+    while (low < p->segment_count && offset >= p->segments[low - 1]->next) {
+        low++;
+    }
+    return p->segments[low - 1];
 }
 
 void partition_wake(struct partition *p)

@@ -72,24 +72,35 @@ struct taking {
     struct partition *p;
     struct segment *s;
     int64_t now_ms;
+    int64_t rewrite_from; /* offset; INT64_MAX: none */
 };
 
 static err take_batch(void *self, const struct batch_info *info, view batch, int64_t position)
 {
     struct taking *taking = self;
+    struct iovec part = {(void *)(uintptr_t)batch.at, batch.len};
 
     assert(position == taking->s->bytes);
+    if (info->base_offset >= taking->rewrite_from) {
+        err e = segment_write(taking->s, &part, 1, position);
+        if (e) {
+            return e;
+        }
+    }
     segment_note(taking->s, info, info->base_offset, taking->now_ms);
     partition_note_epoch(taking->p, info->leader_epoch, info->base_offset);
     partition_apply(taking->p, info, batch, info->base_offset, false, taking->now_ms);
     return OK;
 }
 
-/* Scans s from where its counts end, up to file end or the first bad batch. */
-static err take_tail(struct partition *p, struct segment *s, struct segment_scan *scan)
+/* Scans s from where its counts end, up to file end or the first bad batch. From rewrite_from
+ * on batches are written once more: a sync that failed before the stop leaves pages that read
+ * well, count as clean and are not on disk. */
+static err take_tail(struct partition *p, struct segment *s, int64_t rewrite_from,
+                     struct segment_scan *scan)
 {
     struct os *os = p->topic->log->os;
-    struct taking taking = {p, s, os->now_ms(os)};
+    struct taking taking = {p, s, os->now_ms(os), rewrite_from};
 
     *scan = (struct segment_scan){
         .segment = s,
@@ -117,7 +128,7 @@ static err rebuild(struct partition *p)
                p->topic->name, p->index, p->recovery.offset, fault_here.text);
     for (size_t i = 0; !e && i < bases.count && bases.at[i] <= p->recovery.segment; i++) {
         partition_add_segment(p, segment_new(p, bases.at[i]));
-        e = take_tail(p, p->segments[p->segment_count - 1], &scan);
+        e = take_tail(p, p->segments[p->segment_count - 1], INT64_MAX, &scan);
         if (!e && scan.fault && bases.at[i] < p->recovery.segment) {
             e = fault(ERR_CORRUPT,
                       "%s-%d: segment %020" PRId64 " is broken at position %" PRId64
@@ -159,7 +170,7 @@ static err check_files(struct partition *p)
             s->bytes = 0;
             s->next = s->base;
             s->max_timestamp = s->max_timestamp_offset = -1;
-            e = take_tail(p, s, &scan);
+            e = take_tail(p, s, INT64_MAX, &scan);
             segment_forget_index(s);
         }
     }
@@ -253,7 +264,7 @@ static err recover_segment(struct partition *p, struct segment *s, int64_t journ
 {
     struct segment_scan scan;
     int64_t from = s->bytes;
-    err e = take_tail(p, s, &scan);
+    err e = take_tail(p, s, journaled_end, &scan); /* the journal has rewritten up to there */
 
     if (e) {
         return e;
@@ -278,7 +289,8 @@ static err recover_segments(struct partition *p, const struct bases *bases,
             continue; /* known, or retention has dropped it */
         }
         struct segment *s = segment_new(p, bases->at[i]);
-        if (!whole || (last && s->base < last->next)) { /* behind the end: never acknowledged */
+        if (!whole ||
+            (last && s->base != last->next)) { /* behind the end: never acknowledged */
             s->deleted = true;
             segment_drop(s);
             continue;

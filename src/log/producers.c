@@ -418,3 +418,42 @@ size_t producers_count(const struct producers *p)
 {
     return p->by_id.count;
 }
+
+static int by_id(const void *a, const void *b)
+{
+    const struct producer_last *x = a, *y = b;
+
+    return (x->producer_id > y->producer_id) - (x->producer_id < y->producer_id);
+}
+
+size_t producers_lasts(const struct producers *p, struct producer_last **out)
+{
+    const struct producer *producer;
+    size_t count = 0;
+
+    *out = xcalloc(p->by_id.count, sizeof(**out));
+    for (size_t at = 0; (producer = map_next(&p->by_id, &at));) {
+        (*out)[count++] = (struct producer_last){
+            .producer_id = producer->id,
+            .offset = producer->batch_count
+                          ? producer->batches[producer->batch_count - 1].last_offset
+                          : -1,
+            .epoch = producer->epoch,
+        };
+    }
+    qsort(*out, count, sizeof(**out), by_id);
+    return count;
+}
+
+void producers_forget_abort(struct producers *p, int64_t producer_id, int64_t first_offset)
+{
+    for (size_t i = 0; i < p->abort_count; i++) {
+        if (p->aborts[i].producer_id == producer_id &&
+            p->aborts[i].first_offset == first_offset) {
+            p->abort_count--;
+            memmove(&p->aborts[i], &p->aborts[i + 1],
+                    (p->abort_count - i) * sizeof(*p->aborts));
+            return;
+        }
+    }
+}

@@ -45,6 +45,15 @@ void producers_trim(struct producers *p, int64_t start); /* aborts before it are
 size_t producers_views(const struct producers *p, struct producer_view **out);
 size_t producers_count(const struct producers *p);
 
+struct producer_last { /* where a producer's newest sequence is, for compaction */
+    int64_t producer_id;
+    int64_t offset; /* last of its newest data batch, -1: none under its epoch */
+    int16_t epoch;
+};
+size_t producers_lasts(const struct producers *p, struct producer_last **out); /* heap, by id */
+/* The marker of an aborted transaction was compacted away, as its data had been before. */
+void producers_forget_abort(struct producers *p, int64_t producer_id, int64_t first_offset);
+
 /* Snapshot at an offset, versioned and with a CRC (docs/formats.md). */
 void producers_save(const struct producers *p, int64_t offset, struct writer *out);
 MUST_CHECK err producers_load(struct producers *p, view bytes, int64_t *offset);

@@ -181,6 +181,26 @@ void record_write(struct writer *out, int64_t timestamp_delta, int32_t offset_de
     assert(at == start + all);
 }
 
+void record_copy(struct writer *out, int64_t timestamp_delta, const struct record_head *record)
+{
+    size_t len = 1 + varint_bytes(timestamp_delta) + varint_bytes(record->offset_delta) +
+                 bytes_bytes(record->key) + bytes_bytes(record->value) +
+                 varint_bytes(record->header_count) + record->headers.len;
+    uint8_t *at = write_space(out, len + varint_bytes((int64_t)len));
+
+    at = put_varint(at, (int64_t)len);
+    *at++ = 0;
+    at = put_varint(at, timestamp_delta);
+    at = put_varint(at, record->offset_delta);
+    at = put_bytes(at, record->key);
+    at = put_bytes(at, record->value);
+    at = put_varint(at, record->header_count);
+    if (record->headers.len) {
+        memcpy(at, record->headers.at, record->headers.len);
+    }
+    assert(at + record->headers.len == out->at + out->len);
+}
+
 int64_t record_timestamp(const struct batch_info *info, int64_t timestamp_delta)
 {
     if (info->attributes & BATCH_APPEND_TIME) {

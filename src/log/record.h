@@ -23,13 +23,16 @@ const uint8_t *record_parse(const uint8_t *at, const uint8_t *end, struct record
 void record_write(struct writer *out, int64_t timestamp_delta, int32_t offset_delta,
                   const struct record *record);
 
+/* Encodes one that was parsed, under another timestamp delta. */
+void record_copy(struct writer *out, int64_t timestamp_delta, const struct record_head *record);
+
 int64_t record_timestamp(const struct batch_info *info, int64_t timestamp_delta);
 
 /* The batch's records without their codec: borrowed from batch, or inflated into scratch. */
 MUST_CHECK err batch_records(view batch, const struct batch_info *info, struct writer *scratch,
                              view *records);
 /* Appends a whole batch to out: head's fields but for bytes and crc, which are computed, and
- * records, which are compressed with the codec in head's attributes. */
-void batch_seal(const struct batch_info *head, view records, struct writer *out);
+ * the records, compressed already with the codec in head's attributes. */
+void batch_seal(const struct batch_info *head, view packed, struct writer *out);
 
 #endif

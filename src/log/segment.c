@@ -18,6 +18,7 @@ struct segment *segment_new(struct partition *p, int64_t base)
     s->base = s->next = base;
     s->max_timestamp = s->max_timestamp_offset = s->first_ms = -1;
     s->file = OS_FILE_NONE;
+    s->index_loaded = true; /* of no bytes */
     return s;
 }
 

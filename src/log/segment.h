@@ -34,7 +34,8 @@ struct segment {
     int64_t max_timestamp;        /* L -1: empty */
     int64_t max_timestamp_offset; /* L last offset of the batch that has it */
     int64_t first_ms;             /* L when its first batch was appended; -1: empty */
-    struct index_entry *index;    /* L NULL: not loaded */
+    struct index_entry *index;    /* L */
+    bool index_loaded;            /* L all entries there are; an active segment's always are */
     size_t index_count, index_room, index_saved; /* L saved: entries in the .index file */
     int64_t index_loaded_ms;                     /* L for the cache of sealed indexes */
     int64_t index_next; /* L position from which the next entry is due */
@@ -42,6 +43,7 @@ struct segment {
     bool deleted;       /* L files are gone once nobody holds it */
     os_file file;       /* the descriptor cache's */
     int file_users;     /* the descriptor cache's: in use now, not to be closed */
+    bool pinned;        /* the descriptor cache's: its name is another's, so never closed */
     struct segment *lru_prev, *lru_next;
 };
 
@@ -103,6 +105,11 @@ MUST_CHECK err files_use(struct files *files, struct segment *s, bool create, bo
                          os_file *out);
 void files_done(struct files *files, struct segment *s);
 void files_forget(struct files *files, struct segment *s); /* closes; nobody uses it */
+/* While the file's name is not the segment's own, only its open descriptor leads to it: pin
+ * opens it for that, adopt takes over one that is open already. */
+MUST_CHECK err files_pin(struct files *files, struct segment *s);
+void files_adopt(struct files *files, struct segment *s, os_file take_file);
+void files_unpin(struct files *files, struct segment *s);
 int64_t files_open_count(struct files *files);
 
 #endif
