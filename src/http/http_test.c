@@ -303,6 +303,98 @@ static void a_chunked_body_past_the_limit_is_refused(void **state)
     close(fd);
 }
 
+static int64_t metric(struct fixture *f, const char *name)
+{
+    const uint8_t *at = memmem(f->answer.at, f->answer.len, name, strlen(name));
+    view line, rest;
+    int64_t value = 0;
+
+    assert_non_null(at);
+    rest = view_from(writer_view(&f->answer), (size_t)(at - f->answer.at) + strlen(name));
+    (void)view_cut(rest, '\n', &line, &rest);
+    assert_int_equal(view_to_int(line, &value), OK);
+    return value;
+}
+
+#define UPLOADS 17 /* one more than fit, at the limit of each */
+
+static void bodies_have_a_limit_together(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t *body = xcalloc(1, HTTP_BODY_BYTES_MAX);
+    char *head = text_format("POST /api/v1/measure HTTP/1.1\r\n" LOCAL "Connection: close\r\n"
+                             "Content-Type: application/json\r\n"
+                             "Authorization: Bearer %s\r\nContent-Length: %u\r\n\r\n",
+                             http_token(f->http), HTTP_BODY_BYTES_MAX);
+    int fds[UPLOADS];
+    size_t taken = 0, refused = 0;
+
+    for (size_t i = 0; i < UPLOADS; i++) { /* all but the last byte of each */
+        fds[i] = connect_to(f);
+        send_all(fds[i], view_text(head));
+        send_all(fds[i], (view){body, HTTP_BODY_BYTES_MAX - 1});
+    }
+    do {
+        ask(f, "GET", "/metrics", NULL);
+    } while (metric(f, "\ntidemark_http_body_bytes ") < (64 << 20) - (64 << 10));
+    for (size_t i = 0; i < UPLOADS; i++) {
+        send_all(fds[i], (view){body, 1});
+        writer_reset(&f->answer);
+        while (receive(f, fds[i])) {
+        }
+        taken += has(f, "HTTP/1.1 200 ");
+        refused += has(f, "HTTP/1.1 503 ") && has(f, "Retry-After: 1\r\n");
+        close(fds[i]);
+    }
+    assert_int_equal(taken + refused, UPLOADS);
+    assert_true(refused > 0);
+    raw_gives(f, 415, "POST /api/v1/measure HTTP/1.1\r\n" LOCAL "Connection: close\r\n\r\n");
+    ask(f, "POST", "/api/v1/measure", "{}"); /* all was given back */
+    assert_int_equal(f->status, 200);
+    free(body);
+    free(head);
+}
+
+static uint64_t next_random(uint64_t *seed)
+{
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    return *seed;
+}
+
+static void garbled_requests_do_no_harm(void **state)
+{
+    static const char good[] = "POST /api/v1/things?limit=2&x=%41 HTTP/1.1\r\n" LOCAL
+                               "Origin: http://localhost\r\nTransfer-Encoding: chunked\r\n"
+                               "Content-Type: application/json\r\n\r\n"
+                               "5\r\n{\"a\":\r\n3\r\n 1}\r\n0\r\n\r\n";
+    struct fixture *f = *state;
+    uint64_t seed = 0x7469646563;
+
+    close_server(f);
+    open_server(f, (struct http_config){.request_ms = 20}); /* most never become whole */
+    for (int round = 0; round < 150; round++) {
+        char text[sizeof(good)];
+        memcpy(text, good, sizeof(good));
+        for (uint64_t i = next_random(&seed) % 6; i > 0; i--) {
+            text[next_random(&seed) % sizeof(good)] = (char)next_random(&seed);
+        }
+        int fd = connect_to(f);
+        send_all(fd, (view){(uint8_t *)text, next_random(&seed) % sizeof(good)});
+        (void)shutdown(fd, SHUT_WR);
+        writer_reset(&f->answer);
+        while (receive(f, fd)) {
+        }
+        close(fd);
+        if (has(f, "HTTP/1.1 20")) {
+            fail_msg("round %d was taken: %.*s", round, (int)sizeof(good), text);
+        }
+    }
+    ask(f, "GET", "/healthz", NULL);
+    assert_int_equal(f->status, 200);
+}
+
 static void two_requests_on_one_connection_get_two_answers(void **state)
 {
     struct fixture *f = *state;
@@ -397,6 +489,8 @@ int main(void)
         SERVED(a_write_needs_json_and_the_token),
         SERVED(bodies_have_a_limit_however_they_come),
         SERVED(a_chunked_body_past_the_limit_is_refused),
+        SERVED(bodies_have_a_limit_together),
+        SERVED(garbled_requests_do_no_harm),
         SERVED(two_requests_on_one_connection_get_two_answers),
         SERVED(headers_without_end_are_refused),
         SERVED(a_request_that_never_ends_is_cut),

@@ -52,6 +52,9 @@ static void own_metrics(struct http *http, struct writer *out)
     pthread_mutex_lock(&http->lock);
     int64_t busy = (int64_t)http->busy, streams = (int64_t)http->stream_count;
     pthread_mutex_unlock(&http->lock);
+    http_metric(out, "tidemark_http_body_bytes", "gauge", "Request bodies held");
+    http_sample_int(out, "tidemark_http_body_bytes", NULL, 0,
+                    (int64_t)atomic_load(&http->bodies.used_bytes));
     http_metric(out, "tidemark_http_calls_in_flight", "gauge", "Requests being answered");
     http_sample_int(out, "tidemark_http_calls_in_flight", NULL, 0, busy);
     http_metric(out, "tidemark_http_streams", "gauge", "Readers of server-sent events");

@@ -5,10 +5,13 @@
 #include <pthread.h>
 #include <semaphore.h>
 
+#include "http/server.h"
+
 /* What handlers share with the tests. */
 static sem_t entered, go_on, stream_gone;
 static struct http_call *kept_call;
-static struct http_stream *kept_stream;
+static struct http_stream *kept_stream, *held[HTTP_STREAMS_MAX];
+static size_t held_count;
 
 struct events {
     struct writer text;
@@ -61,7 +64,23 @@ static void follow(struct http_call *call)
     sem_post(&entered);
 }
 
+static void ignore_gone(void *self)
+{
+    assert_null(self);
+}
+
+/* One too many is answered by http_stream_start itself. */
+static void hold(struct http_call *call)
+{
+    struct http_stream *stream = http_stream_start(call, ignore_gone, NULL);
+
+    if (stream) {
+        held[held_count++] = stream;
+    }
+}
+
 static const struct http_route rows[] = {
+    {"GET", "/hold", hold, 0},
     {"GET", "/follow", follow, 0},
     {"GET", "/later", later, 0},
     {"GET", "/keep", keep, 0},
@@ -227,6 +246,70 @@ static void a_reader_that_leaves_is_noticed(void **state)
     http_stream_end(kept_stream);
 }
 
+/* One heartbeat far in the future, then what comes of it within a moment. */
+static void beat(struct fixture *f, int fd)
+{
+    static int64_t hours;
+    struct pollfd wait = {.fd = fd, .events = POLLIN};
+    int64_t now_ns = os_real()->tick_ns(os_real());
+
+    streams_heartbeat(f->http, now_ns + ++hours * 3600 * INT64_C(1000000000));
+    if (poll(&wait, 1, 10) == 1) {
+        assert_true(receive(f, fd));
+    }
+}
+
+static void a_silent_stream_gets_comments_and_so_notices_who_left(void **state)
+{
+    struct fixture *f = *state;
+    int fd = connect_to(f);
+
+    writer_reset(&f->answer);
+    send_all(fd, view_text(GET("/follow", LOCAL)));
+    sem_wait(&entered);
+    while (!has(f, ":\n\n")) {
+        beat(f, fd);
+    }
+    close(fd);
+    while (sem_trywait(&stream_gone) != 0) {
+        beat(f, -1);
+    }
+    assert_int_equal(http_stream_event(kept_stream, NULL, VIEW("more")), ERR_CLOSED);
+    http_stream_end(kept_stream);
+}
+
+static void readers_of_events_have_a_limit(void **state)
+{
+    struct fixture *f = *state;
+    int fds[HTTP_STREAMS_MAX];
+
+    held_count = 0;
+    for (size_t i = 0; i < HTTP_STREAMS_MAX; i++) {
+        fds[i] = connect_to(f);
+        writer_reset(&f->answer);
+        send_all(fds[i], view_text(GET("/hold", LOCAL)));
+        receive_until(f, fds[i], "\r\n\r\n");
+        expect_status(f, 200);
+    }
+    ask(f, "GET", "/hold", NULL);
+    assert_int_equal(f->status, 503);
+    assert_true(has(f, "256 readers of events are served already"));
+    for (size_t i = 0; i < HTTP_STREAMS_MAX; i++) {
+        http_stream_end(held[i]);
+        while (receive(f, fds[i])) {
+        }
+        close(fds[i]);
+    }
+    held_count = 0;
+    int fd = connect_to(f); /* and there is room again */
+    writer_reset(&f->answer);
+    send_all(fd, view_text(GET("/hold", LOCAL)));
+    receive_until(f, fd, "\r\n\r\n");
+    expect_status(f, 200);
+    http_stream_end(held[0]);
+    close(fd);
+}
+
 static void a_reader_too_slow_is_cut(void **state)
 {
     struct fixture *f = *state;
@@ -345,6 +428,8 @@ int main(void)
         SERVED(a_call_past_the_drain_limit_gets_503),
         SERVED(events_arrive_whole_and_in_order),
         SERVED(a_reader_that_leaves_is_noticed),
+        SERVED(a_silent_stream_gets_comments_and_so_notices_who_left),
+        SERVED(readers_of_events_have_a_limit),
         SERVED(a_reader_too_slow_is_cut),
         SERVED(closing_ends_streams),
     };
