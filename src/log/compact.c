@@ -273,6 +273,16 @@ static bool install(struct partition *p, struct segment *to, struct segment **gr
     return there;
 }
 
+/* The state file on disk still names them: they stay until a later one does not. */
+static void keep_files(struct partition *p, struct segment **group, size_t count)
+{
+    pthread_mutex_lock(&p->lock);
+    for (size_t i = 1; i < count; i++) {
+        group[i]->deleted = p->gone;
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
 /* The name follows: from here on a restart finds the new file. */
 static err rename_clean(struct log *log, struct segment *to)
 {
@@ -287,6 +297,14 @@ static err rename_clean(struct log *log, struct segment *to)
     e = e ? e : log->os->folder_sync(log->os, folder);
     e = e ? e : log->os->path_rename(log->os, clean, path);
     return e ? e : log->os->folder_sync(log->os, folder);
+}
+
+static bool is_gone(struct partition *p)
+{
+    pthread_mutex_lock(&p->lock);
+    bool gone = p->gone;
+    pthread_mutex_unlock(&p->lock);
+    return gone;
 }
 
 /* Under the checkpoint lock, so that no state file speaks of a segment without its name. */
@@ -305,7 +323,7 @@ static err swap(struct partition *p, struct rewriting *r, struct segment **group
         *swapped = install(p, r->to, group, count);
         e = *swapped ? rename_clean(log, r->to) : OK;
         files_unpin(log->files, *swapped ? r->to : group[0]);
-        if (e && !p->gone) {
+        if (e && !is_gone(p)) {
             partition_fail(p, "a compacted segment could not take its place");
         }
         if (*swapped && !e && segment_save_index(r->to)) {
@@ -313,7 +331,7 @@ static err swap(struct partition *p, struct rewriting *r, struct segment **group
         }
     }
     pthread_mutex_unlock(&log->checkpoint_lock);
-    return p->gone ? OK : e;
+    return e && is_gone(p) ? OK : e;
 }
 
 /* Aborted transactions of which no data is left lose their marker: the list must forget them
@@ -360,6 +378,9 @@ static err compact_group(struct compactor *c, const struct plan *plan, struct se
     if (swapped && !e) {
         log_mark_dirty(log, p, 0);
         e = checkpoint_run(log);
+    }
+    if (swapped && e) {
+        keep_files(p, group, count);
     }
     log->os->file_close(log->os, r.file);
     writer_fini(&r.out);

@@ -116,6 +116,15 @@ static err take_tail(struct partition *p, struct segment *s, int64_t rewrite_fro
     return e;
 }
 
+static err damaged(const struct partition *p, const struct segment_scan *scan)
+{
+    return fault(ERR_CORRUPT,
+                 "%s-%d: segment %020" PRId64 " is broken at position %" PRId64
+                 " (offset %" PRId64 "): %s",
+                 p->topic->name, p->index, scan->segment->base, scan->position, scan->next,
+                 batch_fault_text(scan->fault));
+}
+
 /* Every segment from its batches: the state file is lost or damaged. */
 static err rebuild(struct partition *p)
 {
@@ -127,61 +136,97 @@ static err rebuild(struct partition *p)
                "%s-%d: state file %" PRId64 " is missing or damaged (%s), reading its segments",
                p->topic->name, p->index, p->recovery.offset, fault_here.text);
     for (size_t i = 0; !e && i < bases.count && bases.at[i] <= p->recovery.segment; i++) {
-        partition_add_segment(p, segment_new(p, bases.at[i]));
-        e = take_tail(p, p->segments[p->segment_count - 1], INT64_MAX, &scan);
-        if (!e && scan.fault && bases.at[i] < p->recovery.segment) {
-            e = fault(ERR_CORRUPT,
-                      "%s-%d: segment %020" PRId64 " is broken at position %" PRId64
-                      " (offset %" PRId64 "): %s",
-                      p->topic->name, p->index, bases.at[i], scan.position, scan.next,
-                      batch_fault_text(scan.fault));
+        struct segment *s = segment_new(p, bases.at[i]);
+        if (p->segment_count && s->base < p->segments[p->segment_count - 1]->next) {
+            s->deleted = true; /* a compacted one stands for it */
+            segment_drop(s);
+            continue;
+        }
+        partition_add_segment(p, s);
+        e = take_tail(p, s, INT64_MAX, &scan);
+        if (!e && scan.fault && s->base < p->recovery.segment) {
+            e = damaged(p, &scan);
         }
     }
     free(bases.at);
     return e;
 }
 
-/* Segments that retention removed after the checkpoint, and sealed ones that compaction
- * changed. */
-static err check_files(struct partition *p)
+static err count_batch(void *self, const struct batch_info *info, view batch, int64_t position)
+{
+    struct segment *s = self;
+
+    (void)batch;
+    (void)position;
+    segment_note(s, info, info->base_offset, s->first_ms);
+    return OK;
+}
+
+/* A sealed segment that compaction replaced after the state file was written. Epochs and
+ * producers know its batches already. */
+static err count_anew(struct partition *p, struct segment *s)
+{
+    struct segment_scan scan = {.segment = s, .next = s->base, .each = count_batch, .self = s};
+
+    p->bytes -= s->bytes;
+    s->bytes = 0;
+    s->next = s->base;
+    s->max_timestamp = s->max_timestamp_offset = -1;
+    err e = segment_scan(&scan);
+    p->bytes += s->bytes;
+    segment_forget_index(s);
+    return !e && scan.fault ? damaged(p, &scan) : e;
+}
+
+static err check_file(struct partition *p, struct segment *s)
 {
     struct log *log = p->topic->log;
-    size_t missing = 0;
+    os_file file;
+    int64_t bytes = 0;
+    err e = files_use(log->files, s, false, true, &file);
+
+    if (e) {
+        return e;
+    }
+    e = log->os->file_size(log->os, file, &bytes);
+    files_done(log->files, s);
+    return !e && s->sealed && bytes != s->bytes ? count_anew(p, s) : e;
+}
+
+/* Takes it off the list; nobody reads yet. */
+static void leave_out(struct partition *p, struct segment *s, bool remove)
+{
+    p->bytes -= s->bytes;
+    s->deleted = remove;
+    segment_drop(s);
+}
+
+/* The list of the state file against the files: retention may have removed some in front, and a
+ * compacted one may stand for those that follow it. */
+static err check_files(struct partition *p)
+{
+    size_t count = p->segment_count, kept = 0, i = 0;
     err e = OK;
 
-    for (size_t i = 0; !e && i < p->segment_count; i++) {
+    for (; !e && i < count; i++) {
         struct segment *s = p->segments[i];
-        os_file file;
-        int64_t bytes = 0;
-        e = files_use(log->files, s, false, true, &file);
-        if (e == ERR_NOT_FOUND && i == missing && i + 1 < p->segment_count) {
-            missing++;
+        if (kept && s->base < p->segments[kept - 1]->next) {
+            leave_out(p, s, true);
+            continue;
+        }
+        e = check_file(p, s);
+        if (e == ERR_NOT_FOUND && kept == 0 && i + 1 < count) {
             p->start = MAX(p->start, s->next);
+            leave_out(p, s, false);
             e = OK;
             continue;
         }
-        if (!e) {
-            e = log->os->file_size(log->os, file, &bytes);
-            files_done(log->files, s);
-        }
-        if (!e && s->sealed && bytes != s->bytes) {
-            struct segment_scan scan;
-            p->bytes -= s->bytes;
-            s->bytes = 0;
-            s->next = s->base;
-            s->max_timestamp = s->max_timestamp_offset = -1;
-            e = take_tail(p, s, INT64_MAX, &scan);
-            segment_forget_index(s);
-        }
+        p->segments[kept++] = s;
     }
-    for (size_t i = 0; i < missing; i++) {
-        p->bytes -= p->segments[i]->bytes;
-        segment_drop(p->segments[i]);
+    for (; i < count; i++) {
+        p->segments[kept++] = p->segments[i];
     }
-    p->segment_count -= missing;
-    if (missing) {
-        memmove(p->segments, p->segments + missing, p->segment_count * sizeof(*p->segments));
-    }
+    p->segment_count = kept;
     return e;
 }
 
