@@ -27,6 +27,7 @@ struct server {
     struct coord *coord;
     struct broker *broker;
     struct http *http;
+    struct http_door doors[1]; /* what the HTTP API is made of */
     int64_t began_ns;
 };
 
@@ -84,13 +85,13 @@ static void server_metrics(void *self, struct writer *out)
 
 static err open_http(struct server *s)
 {
-    struct http_door doors[] = {{.self = s, .metrics = server_metrics}};
+    s->doors[0] = (struct http_door){.self = s, .metrics = server_metrics};
     struct http_config config = {
         .listen = s->config.http_listen,
         .insecure_listen = s->config.insecure_listen,
         .data_folder = s->config.data,
-        .doors = doors,
-        .door_count = COUNT(doors),
+        .doors = s->doors,
+        .door_count = COUNT(s->doors),
         .drain_ms = s->config.broker.drain_ms,
     };
 
