@@ -27,7 +27,7 @@ def servers(binary, tmp_path):
     made = []
 
     def make(*options, data=None, **more):
-        made.append(Server(binary, data or tmp_path / f"data{len(made)}", *options, **more))
+        made.append(Server(binary, data or tmp_path / f"data{len(made)}", *options, runtime=tmp_path / "runtime", **more))
         return made[-1]
 
     yield make

@@ -67,10 +67,11 @@ def clean_environment(**more):
 
 
 class Server:
-    def __init__(self, binary, data, *options, kafka="127.0.0.1:0", http="127.0.0.1:0", environment=None):
+    def __init__(self, binary, data, *options, kafka="127.0.0.1:0", http="127.0.0.1:0", runtime=None,
+                 environment=None):
         self.binary, self.data, self.options = binary, str(data), options
         self.kafka, self.http = kafka, http
-        self.runtime = self.data + ".runtime"  # where it leaves its token, not the user's own folder
+        self.runtime = str(runtime or self.data + ".runtime")  # where it leaves its token, not the user's own folder
         self.environment = clean_environment(XDG_RUNTIME_DIR=self.runtime, **(environment or {}))
         self.process = None
         self.said = []  # what earlier processes of this server wrote to stderr
