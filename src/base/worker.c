@@ -52,7 +52,7 @@ err worker_start(struct worker *worker, struct os *os)
 {
     assert(worker->name);
     worker->os = os;
-    worker->due_ns = WORKER_NEVER;
+    worker->due_ns = worker->turn ? 0 : WORKER_NEVER; /* the first turn comes without mail */
     atomic_store(&worker->ends, false); /* it may have been stopped before */
     err e = os->worker_start(os, worker);
     if (e) {

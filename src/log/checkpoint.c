@@ -8,8 +8,8 @@
  *
  * File "checkpoint", big endian: {"TMCP", version u16, 0 u16, crc u32 of all that follows,
  * journal round u64, log epoch i32, count u32}, then per partition {topic id 16, partition i32,
- * epoch i32, start i64, stable i64, offset i64, segment base i64, position i64, bytes i64}.
- * SPDX-License-Identifier: Apache-2.0 */
+ * epoch i32, start i64, stable i64, offset i64, segment base i64, position i64, bytes i64,
+ * oldest time stamp i64}. SPDX-License-Identifier: Apache-2.0 */
 #include "log/inside.h"
 
 #include <inttypes.h>
@@ -79,6 +79,9 @@ static struct partition *take_dirty(struct log *log)
 /* What the partition is at this instant, under its lock. */
 static void capture(struct partition *p, struct captured *out)
 {
+    struct os *os = p->topic->log->os;
+    int64_t now_ms = os->now_ms(os);
+
     *out = (struct captured){.partition = p, .old_offset = -1};
     pthread_mutex_lock(&p->lock);
     atomic_store(&p->dirty, false);
@@ -96,6 +99,7 @@ static void capture(struct partition *p, struct captured *out)
             .position = active->bytes,
             .epoch = p->epoch,
             .bytes = p->bytes,
+            .oldest_ms = segment_age_stamp(p->segments[0], now_ms),
         };
         out->segments = xmalloc(p->segment_count * sizeof(struct segment *));
         for (size_t i = 0; i < p->segment_count; i++) {
@@ -201,6 +205,7 @@ static void write_partition(struct writer *out, struct partition *p, uint32_t *c
     write_i64(out, r.segment);
     write_i64(out, r.position);
     write_i64(out, r.bytes);
+    write_i64(out, r.oldest_ms);
     ++*count;
 }
 
@@ -263,6 +268,7 @@ err checkpoint_read(struct log *log, struct checkpoint *out)
         c.point.segment = read_i64(&r);
         c.point.position = read_i64(&r);
         c.point.bytes = read_i64(&r);
+        c.point.oldest_ms = read_i64(&r);
         out->partitions = array_room(out->partitions, out->count, &out->room, sizeof(c));
         out->partitions[out->count++] = c;
     }

@@ -1,10 +1,11 @@
 /* journal.c - the write-ahead ring.
  *
  * Block, big endian: 0 "TMJB" u32, 4 version u16, 6 entries u16, 8 round u64, 16 bytes u32
- * (head and entries, without padding), 20 crc u32 (of 24.. to the end of bytes, and of 0..19
- * before it), then zeros to 40; per entry: topic id 16, partition i32, epoch i32, base offset
- * i64, end offset i64, segment base i64, position u32, bytes u32, batch. Padded with zeros to
- * 4096.
+ * (head and entries, without padding), 20 crc u32 of 40 to the end of bytes, 24 crc u32 of 0 to
+ * 24, then zeros to 40; per entry: topic id 16, partition i32, epoch i32, base offset i64, end
+ * offset i64, segment base i64, position u32, bytes u32, batch. Padded with zeros to 4096. The
+ * head has a checksum of its own, so that replay can step over blocks it does not need without
+ * reading them.
  *
  * A file holds blocks of rising rounds from its start; what follows the last one is from an
  * earlier use and has a lower round, or zeros. SPDX-License-Identifier: Apache-2.0 */
@@ -18,7 +19,8 @@
 #define JOURNAL_MAGIC 0x544d4a42u /* "TMJB" */
 #define JOURNAL_VERSION 1
 #define ENTRIES_MAX UINT16_MAX
-#define CRC_AT 20
+#define BODY_CRC_AT 20
+#define HEAD_CRC_AT 24
 #define ZERO_STEP_BYTES (1 << 20)
 
 struct journal_file {
@@ -204,11 +206,14 @@ size_t journal_round_bytes(const struct journal *j)
     return j->used;
 }
 
-static uint32_t block_crc(const uint8_t *block, size_t bytes)
+static uint32_t body_crc(const uint8_t *block, size_t bytes)
 {
-    uint32_t crc = crc32c(0, (view){block, CRC_AT});
+    return crc32c(0, (view){block + JOURNAL_HEAD_BYTES, bytes - JOURNAL_HEAD_BYTES});
+}
 
-    return crc32c(crc, (view){block + CRC_AT + 4, bytes - CRC_AT - 4});
+static uint32_t head_crc(const uint8_t *block)
+{
+    return crc32c(0, (view){block, HEAD_CRC_AT});
 }
 
 static void seal_block(struct journal *j)
@@ -218,7 +223,8 @@ static void seal_block(struct journal *j)
     put_u16(j->block + 6, (uint16_t)j->entries);
     put_u64(j->block + 8, j->next_round);
     put_u32(j->block + 16, (uint32_t)j->used);
-    put_u32(j->block + CRC_AT, block_crc(j->block, j->used));
+    put_u32(j->block + BODY_CRC_AT, body_crc(j->block, j->used));
+    put_u32(j->block + HEAD_CRC_AT, head_crc(j->block));
     memset(j->block + j->used, 0, padded(j->used) - j->used);
 }
 
@@ -329,7 +335,8 @@ bool journal_is_full(struct journal *j)
 bool journal_head_read(view head, uint64_t *round, uint32_t *bytes)
 {
     if (head.len < JOURNAL_HEAD_BYTES || get_u32(head.at) != JOURNAL_MAGIC ||
-        get_u16(head.at + 4) != JOURNAL_VERSION) {
+        get_u16(head.at + 4) != JOURNAL_VERSION ||
+        get_u32(head.at + HEAD_CRC_AT) != head_crc(head.at)) {
         return false;
     }
     *round = get_u64(head.at + 8);
@@ -340,5 +347,5 @@ bool journal_head_read(view head, uint64_t *round, uint32_t *bytes)
 bool journal_block_good(view block)
 {
     return block.len >= JOURNAL_HEAD_BYTES && block.len == get_u32(block.at + 16) &&
-           get_u32(block.at + CRC_AT) == block_crc(block.at, block.len);
+           get_u32(block.at + BODY_CRC_AT) == body_crc(block.at, block.len);
 }

@@ -40,8 +40,9 @@ static err read_at(struct replay *r, int file, int64_t position, size_t len, vie
     return e;
 }
 
-/* The blocks of one file: they begin at 0 and rounds rise by one. */
-static err list_blocks(struct replay *r, int file)
+/* The blocks of one file: they begin at 0 and rounds rise by one. Of those up to after only the
+ * heads are read. */
+static err list_blocks(struct replay *r, int file, uint64_t after)
 {
     uint64_t last = 0;
     int64_t size;
@@ -55,9 +56,11 @@ static err list_blocks(struct replay *r, int file)
             (last && block.round != last + 1) || at + block.bytes > size) {
             break;
         }
-        e = read_at(r, file, at, block.bytes, &whole);
-        if (e || !journal_block_good(whole)) {
-            break;
+        if (block.round > after) {
+            e = read_at(r, file, at, block.bytes, &whole);
+            if (e || !journal_block_good(whole)) {
+                break;
+            }
         }
         r->blocks = array_room(r->blocks, r->count, &r->room, sizeof(*r->blocks));
         r->blocks[r->count++] = block;
@@ -143,7 +146,7 @@ err journal_replay(struct os *os, const char *folder, uint64_t after,
         if (e == ERR_NOT_FOUND) {
             e = OK;
         } else if (!e) {
-            e = list_blocks(&r, i);
+            e = list_blocks(&r, i, after);
         }
     }
     *last = after;

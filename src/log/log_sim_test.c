@@ -5,7 +5,8 @@
  * that fail. After each start everything is read and compared: no acknowledged record lost (but
  * the unsynced tail of flush.policy=os), none invented, none twice, offsets without gaps and
  * stable, and nothing that a reader had seen is gone. TIDEMARK_SIM_SEEDS says how many seeds,
- * TIDEMARK_SIM_SEED runs a single one. */
+ * TIDEMARK_SIM_SEED runs a single one.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "log/testing.h"
 
 #include <setjmp.h>

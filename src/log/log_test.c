@@ -1,4 +1,5 @@
-/* log_test.c - what a user of the log relies on, over a simulated machine. */
+/* log_test.c - what a user of the log relies on, over a simulated machine.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "log/testing.h"
 
 #include <setjmp.h>

@@ -18,6 +18,7 @@ struct partition *partition_new(struct topic *topic, int32_t index, struct shard
     p->index = index;
     p->shard = shard;
     p->recovery.segment = -1;
+    p->recovery.oldest_ms = -1;
     p->high_segment = -1;
     p->pin = INT64_MAX;
     p->epoch = topic->log->epoch;

@@ -27,7 +27,8 @@ struct recovery_point { /* what the checkpoint says of a partition */
     int64_t segment;  /* base of the segment that holds offset; -1: none yet */
     int64_t position; /* bytes of that segment before offset */
     int32_t epoch;
-    int64_t bytes; /* of all segments */
+    int64_t bytes;     /* of all segments */
+    int64_t oldest_ms; /* time stamp that its first segment is kept by; -1: no data */
 };
 
 struct checkpoint_partition {
@@ -106,6 +107,7 @@ MUST_CHECK err partition_truncate(struct partition *p, int64_t offset, bool rese
 void partition_trim(struct partition *p, int64_t start);
 /* Deletes folder and files; waiters are woken. May block. */
 void partition_destroy(struct partition *p);
+int64_t segment_age_stamp(const struct segment *s, int64_t now_ms); /* retention.c */
 void partition_fail(struct partition *p, const char *what); /* storage error: words are here */
 
 /* State file (docs/formats.md): segments, epochs, producers as of an offset. Locked. */

@@ -3,8 +3,8 @@
  * Opening reads the state file that the checkpoint names; where it is lost, every batch. After
  * an unclean stop the tail behind the recovery point is read too: batches that are whole and
  * follow each other count, the first that does not ends the log, unless the journal knows that
- * more was acknowledged: then that is damage, and it is named. SPDX-License-Identifier:
- * Apache-2.0 */
+ * more was acknowledged: then that is damage, and it is named.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "log/inside.h"
 
 #include <inttypes.h>

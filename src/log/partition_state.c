@@ -4,8 +4,8 @@
  * all that follows, offset i64, start i64; epochs: count u32, {epoch i32, first offset i64};
  * segments: count u32, {base, next, bytes, max timestamp, its offset, first append ms: i64
  * each}; producers: bytes u32, snapshot as of offset (producers.h)}. The checkpoint's recovery
- * point names the file; it is on disk before the checkpoint is. SPDX-License-Identifier:
- * Apache-2.0 */
+ * point names the file; it is on disk before the checkpoint is.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "log/inside.h"
 
 #define STATE_MAGIC 0x544d5354u /* "TMST" */

@@ -105,17 +105,25 @@ static int64_t first_end(struct partition *p)
     return end <= p->high && end <= p->pin ? MAX(end, p->segments[1]->base) : -1;
 }
 
+/* A client's clock in the future must not keep a segment for ever: then its append time counts.
+ */
+int64_t segment_age_stamp(const struct segment *s, int64_t now_ms)
+{
+    bool sane = s->max_timestamp >= 0 && (s->max_timestamp <= now_ms || s->first_ms < 0);
+
+    return sane ? s->max_timestamp : s->first_ms;
+}
+
+static bool is_past(int64_t stamp_ms, const struct topic_settings *settings, int64_t now_ms)
+{
+    return settings->retention_ms >= 0 && stamp_ms >= 0 &&
+           now_ms - stamp_ms > settings->retention_ms;
+}
+
 static bool too_old(const struct segment *s, const struct topic_settings *settings,
                     int64_t now_ms)
 {
-    int64_t stamp = s->max_timestamp >= 0 ? MIN(s->max_timestamp, now_ms) : s->first_ms;
-
-    /* A client's clock in the future must not keep a segment for ever: its append time counts.
-     */
-    if (s->max_timestamp > now_ms && s->first_ms >= 0) {
-        stamp = s->first_ms;
-    }
-    return settings->retention_ms >= 0 && stamp >= 0 && now_ms - stamp > settings->retention_ms;
+    return is_past(segment_age_stamp(s, now_ms), settings, now_ms);
 }
 
 static bool too_large(const struct partition *p, const struct topic_settings *settings)
@@ -300,15 +308,17 @@ static void clean_disk_share(struct log *log, struct topic **topics, size_t coun
     }
 }
 
-/* Only partitions with sealed segments, or time to roll, need opening: the ends tell. */
-static bool worth_opening(struct partition *p, const struct topic_settings *settings)
+/* A partition not opened since the start is judged by what the checkpoint says of it. */
+static bool worth_opening(struct partition *p, const struct topic_settings *settings,
+                          int64_t now_ms)
 {
     pthread_mutex_lock(&p->lock);
-    bool opened = atomic_load(&p->opened);
-    bool data = p->recovery.segment >= 0 && p->high > p->start;
-    bool many = p->bytes > settings->segment_bytes || settings->retention_ms >= 0;
+    bool worth = atomic_load(&p->opened) ||
+                 (p->recovery.segment >= 0 && p->high > p->start &&
+                  (is_past(p->recovery.oldest_ms, settings, now_ms) ||
+                   (settings->retention_bytes >= 0 && p->bytes > settings->retention_bytes)));
     pthread_mutex_unlock(&p->lock);
-    return opened || (data && many);
+    return worth;
 }
 
 static void clean_topic(struct log *log, struct topic *topic, const struct os_space *space,
@@ -319,7 +329,7 @@ static void clean_topic(struct log *log, struct topic *topic, const struct os_sp
     topic_settings_get(topic, &settings);
     for (int32_t i = 0; i < atomic_load(&topic->partition_count); i++) {
         struct partition *p = topic_partition(topic, i);
-        if (!worth_opening(p, &settings) || partition_open(p)) {
+        if (!worth_opening(p, &settings, now_ms) || partition_open(p)) {
             continue;
         }
         if (topic_cleanup(&settings) & TOPIC_CLEANUP_DELETE) {
