@@ -53,7 +53,7 @@ err worker_start(struct worker *worker, struct os *os)
     assert(worker->name);
     worker->os = os;
     worker->due_ns = worker->turn ? 0 : WORKER_NEVER; /* the first turn comes without mail */
-    atomic_store(&worker->ends, false); /* it may have been stopped before */
+    atomic_store(&worker->ends, false);               /* it may have been stopped before */
     err e = os->worker_start(os, worker);
     if (e) {
         worker->os = NULL; /* worker_stop has nothing to join */
