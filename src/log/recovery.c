@@ -188,8 +188,11 @@ static err recover_partition(struct recovery *r, struct partition *p)
     err e = OK;
 
     attach_point(r, p);
-    if (!place || r->clean) {
+    if (!place) {
         return OK;
+    }
+    if (r->clean) {
+        return p->stable < p->high ? partition_open(p) : OK;
     }
     if (place->folder) {
         e = has_tail(p, &tail);
@@ -198,6 +201,8 @@ static err recover_partition(struct recovery *r, struct partition *p)
     }
     if (!e && (tail || place->journaled_end > p->end)) {
         e = partition_recover(p, place->journaled_end);
+    } else if (!e && p->stable < p->high) {
+        e = partition_open(p); /* what was held back or open may be over: only opening tells */
     }
     return e;
 }
