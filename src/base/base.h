@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/option.h"
 #include "base/os.h"
+#include "base/point.h"
 #include "base/trace.h"
 #include "base/uuid.h"
 #include "base/view.h"
