@@ -32,7 +32,8 @@ err address_split(view address, char *host, int *port)
     } else {
         view_cut(address, ':', &name, &digits);
     }
-    if (digits.len && (view_to_int(digits, &number) || number < 0 || number > 65535)) {
+    bool named = digits.len || (address.len && address.at[address.len - 1] == ':');
+    if (named && (view_to_int(digits, &number) || number < 0 || number > 65535)) {
         return fault(ERR_INVALID, "the port in %.*s is not 0 to 65535", VIEW_ARG(address));
     }
     if (!name.len || name.len >= PEER_TEXT_BYTES) {
