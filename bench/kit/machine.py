@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import threading
+import time
 
 TICKS = os.sysconf("SC_CLK_TCK")
 KERNEL_THREAD = 0x00200000  # PF_KTHREAD in the flags of /proc/PID/stat
@@ -38,6 +39,13 @@ def writers_cpu():
     return total
 
 
+def machine_cpu():
+    """Seconds that all cores were busy since the machine started."""
+    with open("/proc/stat") as file:
+        user, nice, system, _, _, irq, softirq, steal = map(int, file.readline().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / TICKS
+
+
 def anonymous_bytes(pid):
     try:
         with open(f"/proc/{pid}/status") as file:
@@ -65,6 +73,7 @@ class Watch:
             self.peak_bytes = max(self.peak_bytes, anonymous_bytes(self.pid))
 
     def __enter__(self):
+        self.begun, self.machine_before = time.monotonic(), machine_cpu()
         self.cpu_before, self.writers_before = process_cpu(self.pid), writers_cpu()
         self.thread = threading.Thread(target=self.sample)
         self.thread.start()
@@ -74,9 +83,17 @@ class Watch:
         self.cpu_s = process_cpu(self.pid) - self.cpu_before
         # Kernel workers come and go; the sum of those alive may fall.
         self.writers_s = max(writers_cpu() - self.writers_before, 0.0)
+        self.machine_s = machine_cpu() - self.machine_before
+        self.seconds = time.monotonic() - self.begun
         self.over.set()
         self.thread.join()
         self.peak_bytes = max(self.peak_bytes, anonymous_bytes(self.pid))
+
+
+    def others_percent(self, client_cpu_s):
+        """Of a core, what neither the broker nor its client nor the kernel's writers used."""
+        known = self.cpu_s + self.writers_s + client_cpu_s
+        return max(100 * (self.machine_s - known) / self.seconds, 0.0)
 
 
 def settle():
@@ -103,7 +120,6 @@ def probe(floor, *words):
 
 def read_files(folder):
     """MB/s of reading all files of a folder one after the other, caches as they are."""
-    import time
     total, start = 0, time.monotonic()
     for base, _, names in os.walk(folder):
         for name in names:

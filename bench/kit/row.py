@@ -1,6 +1,8 @@
 """One line of the table: what each side measured, pair by pair, and what is claimed of it."""
 import statistics
 
+OTHERS_PERCENT = 10  # of a core; more than that by strangers disturbs a run
+
 
 def spread(values):
     """Median, least, most."""
@@ -16,7 +18,10 @@ class Row:
 
     def add(self, label, figures):
         self.sides.setdefault(label, []).append(figures)
-        print(f"  {label:24}" + "  ".join(f"{k} {v:.4g}" for k, v in figures.items()),
+        if figures.get("others_percent", 0) > OTHERS_PERCENT:
+            self.note(f"{label}: other processes used {figures['others_percent']:.0f} % of a "
+                      "core meanwhile; measure again on a quiet machine")
+        print(f"  {label:28} " + "  ".join(f"{k} {v:.4g}" for k, v in figures.items()),
               flush=True)
 
     def has(self, *labels):

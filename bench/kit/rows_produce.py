@@ -28,6 +28,7 @@ def figures_of(result, watch):
         "writers_s_per_gb": watch.writers_s / gb,
         "peak_mb": watch.peak_bytes / 1e6,
         "client_s_per_gb": result["client_cpu_s"] / gb,
+        "others_percent": watch.others_percent(result["client_cpu_s"]),
     }
 
 
@@ -155,6 +156,7 @@ def latency_of(bench, kind, policy):
     return {"p50_ms": times["p50"], "p99_ms": times["p99"], "p999_ms": times["p999"],
             "max_ms": times["max"], "fdatasync_p99_ms": max(before, after),
             "cpu_percent": 100 * watch.cpu_s / bench.seconds,
+            "others_percent": watch.others_percent(result["client_cpu_s"]),
             "over_bound_ms": times["p99"] - (2 * max(before, after) + 1)}
 
 

@@ -32,7 +32,8 @@ def cached_of(bench, kind):
     machine.settle()
     gb = max(result["all_bytes"] / 1e9, 1e-9)
     return {"mb_per_s": result["mb_per_s"], "cpu_s_per_gb": watch.cpu_s / gb,
-            "client_s_per_gb": result["client_cpu_s"] / gb, "peak_mb": watch.peak_bytes / 1e6}
+            "client_s_per_gb": result["client_cpu_s"] / gb, "peak_mb": watch.peak_bytes / 1e6,
+            "others_percent": watch.others_percent(result["client_cpu_s"])}
 
 
 def consume_cached(bench):

@@ -13,7 +13,7 @@
 
 #define ANSWER_BYTES_MAX (64 << 20) /* of one set-up answer */
 #define READY_NS_MAX 120000000000   /* for a topic to get its leaders */
-#define CREATE_TOPICS_MAX 1000      /* in one request */
+#define CREATE_PARTITIONS_MAX 1000  /* asked for in one request, unless one topic has more */
 #define ASK_AGAIN_NS 2000000        /* between two looks at the metadata */
 
 const struct bench_api_row bench_apis[BENCH_APIS] = {
@@ -404,11 +404,12 @@ err bench_topics_ready(int fd, const struct bench_topics *topics, int64_t *creat
     struct os *os = os_real();
     struct writer in = {0};
     int64_t start = os->tick_ns(os), led = 0, wanted = topics->count * topics->partitions;
+    int64_t step = MAX(CREATE_PARTITIONS_MAX / topics->partitions, 1);
     bool all_there = true;
     err e = OK;
 
-    for (int64_t i = 0; i < topics->count && !e; i += CREATE_TOPICS_MAX) {
-        e = create_some(fd, topics, i, MIN(topics->count - i, CREATE_TOPICS_MAX), &all_there);
+    for (int64_t i = 0; i < topics->count && !e; i += step) {
+        e = create_some(fd, topics, i, MIN(topics->count - i, step), &all_there);
     }
     while (!e && led < wanted) {
         e = ask_led(fd, topics, &in, &led);
