@@ -301,6 +301,7 @@ static void a_producers_newest_batch_stays_without_records(void **state)
     struct batch_info info;
     assert_int_equal(batch_peek(writer_view(&w->log), &info), BATCH_FINE);
     assert_int_equal(info.base_sequence, 1);
+    assert_int_equal(info.base_timestamp, -1);
     assert_int_equal(info.producer_id, 7);
     compact(w);
     assert_log(w, "[1-1] 2a3 ");

@@ -116,7 +116,8 @@ struct segment *partition_segment_at(const struct partition *p, int64_t offset)
         return p->segment_count ? p->segments[0] : NULL;
     }
     /* In a hole that compaction left, the next one with anything behind offset answers. */
-    while (low < p->segment_count && offset >= p->segments[low - 1]->next) {
+    while (low < p->segment_count &&
+           (offset >= p->segments[low - 1]->next || p->segments[low - 1]->bytes == 0)) {
         low++;
     }
     return p->segments[low - 1];
