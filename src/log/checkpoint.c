@@ -8,11 +8,10 @@
  *
  * File "checkpoint", big endian: {"TMCP", version u16, 0 u16, crc u32 of all that follows,
  * journal round u64, log epoch i32, count u32}, then per partition {topic id 16, partition i32,
- * epoch i32, start i64, stable i64, offset i64, segment base i64, position i64, bytes i64,
- * oldest time stamp i64}. SPDX-License-Identifier: Apache-2.0 */
+ * epoch i32, start i64, stable i64, offset i64, state slot u8, segment base i64, position i64,
+ * bytes i64, oldest time stamp i64}. SPDX-License-Identifier: Apache-2.0 */
 #include "log/inside.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +20,7 @@
 #define CHECKPOINT_VERSION 1
 #define CHECKPOINT_HEAD_BYTES 12
 #define CHECKPOINT_BYTES_MAX (1 << 30)
+#define CHECKPOINT_FAST_NS 2000000000 /* more often than this: the ring should grow */
 #define SYNC_EACH_MAX 4 /* more dirty partitions than this: one sync of the file system */
 
 struct captured {
@@ -29,7 +29,6 @@ struct captured {
     struct writer state;       /* empty: not open, only its start moved */
     struct segment **segments; /* held: those written since the last recovery point */
     size_t segment_count;
-    int64_t old_offset; /* names the state file that this one replaces; -1: none */
 };
 
 static void post_once(struct worker *worker, struct job *job, _Atomic bool *posted)
@@ -82,7 +81,7 @@ static void capture(struct partition *p, struct captured *out)
     struct os *os = p->topic->log->os;
     int64_t now_ms = os->now_ms(os);
 
-    *out = (struct captured){.partition = p, .old_offset = -1};
+    *out = (struct captured){.partition = p};
     pthread_mutex_lock(&p->lock);
     atomic_store(&p->dirty, false);
     out->point = p->recovery;
@@ -90,11 +89,11 @@ static void capture(struct partition *p, struct captured *out)
     out->point.stable = p->stable;
     if (atomic_load(&p->opened) && p->segment_count) {
         struct segment *active = p->segments[p->segment_count - 1];
-        out->old_offset = p->recovery.segment >= 0 ? p->recovery.offset : -1;
         out->point = (struct recovery_point){
             .start = p->start,
             .stable = p->stable,
             .offset = p->end,
+            .slot = p->recovery.slot ^ 1,
             .segment = active->base,
             .position = active->bytes,
             .epoch = p->epoch,
@@ -112,21 +111,24 @@ static void capture(struct partition *p, struct captured *out)
     pthread_mutex_unlock(&p->lock);
 }
 
-static err write_state(struct log *log, struct captured *c)
+static void state_path(const struct captured *c, char *out, size_t room)
 {
-    char folder[PATH_BYTES], fresh[PATH_BYTES + 32], path[PATH_BYTES + 32];
-    os_file file = OS_FILE_NONE;
+    char folder[PATH_BYTES];
 
     partition_folder(c->partition, folder, sizeof(folder));
-    snprintf(fresh, sizeof(fresh), "%s/state.new", folder);
-    snprintf(path, sizeof(path), "%s/state-%" PRId64, folder, c->point.offset);
-    err e = log->os->file_open(log->os, fresh, OS_OPEN_WRITE | OS_OPEN_CREATE | OS_OPEN_FRESH,
-                               &file);
+    int len = snprintf(out, room, "%s/state-%d", folder, c->point.slot);
+    assert(len > 0 && (size_t)len < room);
+}
+
+static err write_state(struct log *log, struct captured *c)
+{
+    char path[PATH_BYTES + 32];
+    os_file file = OS_FILE_NONE;
+
+    state_path(c, path, sizeof(path));
+    err e = log->os->file_open(log->os, path, OS_OPEN_WRITE | OS_OPEN_CREATE, &file);
     if (!e) {
         e = os_write_at(log->os, file, writer_view(&c->state), 0);
-    }
-    if (!e) {
-        e = log->os->path_rename(log->os, fresh, path);
     }
     log->os->file_close(log->os, file);
     return e;
@@ -164,10 +166,12 @@ static err sync_files(struct log *log, const struct captured *c)
     for (size_t i = 0; !e && i < c->segment_count; i++) {
         e = segment_sync(c->segments[i]);
         segment_path(c->segments[i], ".index", path, sizeof(path));
-        e = e ? e : sync_path(log, path);
+        if (!e && c->segments[i]->index_saved) {
+            e = sync_path(log, path);
+        }
     }
     if (!e && c->state.len) {
-        snprintf(path, sizeof(path), "%s/state-%" PRId64, folder, c->point.offset);
+        state_path(c, path, sizeof(path));
         e = sync_path(log, path);
         e = e ? e : log->os->folder_sync(log->os, folder);
     }
@@ -202,6 +206,7 @@ static void write_partition(struct writer *out, struct partition *p, uint32_t *c
     write_i64(out, r.start);
     write_i64(out, r.stable);
     write_i64(out, r.offset);
+    write_u8(out, r.slot);
     write_i64(out, r.segment);
     write_i64(out, r.position);
     write_i64(out, r.bytes);
@@ -265,6 +270,7 @@ err checkpoint_read(struct log *log, struct checkpoint *out)
         c.point.start = read_i64(&r);
         c.point.stable = read_i64(&r);
         c.point.offset = read_i64(&r);
+        c.point.slot = read_u8(&r) & 1;
         c.point.segment = read_i64(&r);
         c.point.position = read_i64(&r);
         c.point.bytes = read_i64(&r);
@@ -283,15 +289,8 @@ err checkpoint_read(struct log *log, struct checkpoint *out)
                        version, CHECKPOINT_VERSION);
 }
 
-static void captured_done(struct log *log, struct captured *c, bool saved)
+static void captured_done(struct captured *c)
 {
-    char folder[PATH_BYTES], path[PATH_BYTES + 32];
-
-    if (saved && c->old_offset >= 0 && c->old_offset != c->point.offset) {
-        partition_folder(c->partition, folder, sizeof(folder));
-        snprintf(path, sizeof(path), "%s/state-%" PRId64, folder, c->old_offset);
-        (void)log->os->path_remove(log->os, path); /* a leftover does no harm */
-    }
     for (size_t i = 0; i < c->segment_count; i++) {
         segment_drop(c->segments[i]);
     }
@@ -332,7 +331,8 @@ static err checkpoint_steps(struct log *log, struct captured *captured, size_t c
     }
     if (!e) {
         log->checkpoint_round = round;
-        e = log->journal ? journal_release(log->journal, round) : OK;
+        bool fast = log->os->tick_ns(log->os) - log->last_checkpoint_ns < CHECKPOINT_FAST_NS;
+        e = log->journal ? journal_release(log->journal, round, fast) : OK;
     }
     return e;
 }
@@ -359,7 +359,7 @@ err checkpoint_run(struct log *log)
         if (e) {
             log_mark_dirty(log, captured[i].partition, 0);
         }
-        captured_done(log, &captured[i], !e);
+        captured_done(&captured[i]);
     }
     free(captured);
     log->last_checkpoint_ns = log->os->tick_ns(log->os);

@@ -102,6 +102,7 @@ err files_use(struct files *files, struct segment *s, bool create, bool may_bloc
         link_newest(files, s);
     }
     if (usable) {
+        s->file_touched = true;
         s->file_users++;
         *out = s->file;
     }
@@ -156,6 +157,20 @@ void files_unpin(struct files *files, struct segment *s)
     pthread_mutex_lock(&files->lock);
     s->pinned = false;
     close_surplus(files);
+    pthread_mutex_unlock(&files->lock);
+}
+
+void files_shrink(struct files *files, int64_t keep)
+{
+    pthread_mutex_lock(&files->lock);
+    for (struct segment *s = files->oldest, *newer; s; s = newer) {
+        newer = s->lru_prev;
+        if (files->open > keep && s->file_users == 0 && !s->file_touched) {
+            close_file(files, s);
+        } else {
+            s->file_touched = false;
+        }
+    }
     pthread_mutex_unlock(&files->lock);
 }
 

@@ -95,7 +95,7 @@ static err decode(struct segment *s, view bytes)
     (void)read_u16(&r);
     int64_t log_bytes = read_i64(&r);
     size_t count = r.rest.len / INDEX_ENTRY_BYTES;
-    bool stale = s->sealed ? log_bytes != s->bytes : log_bytes < s->bytes;
+    bool stale = s->sealed && log_bytes != s->bytes; /* compaction, or not sealed in order */
 
     if (r.bad || magic != INDEX_MAGIC || version != INDEX_VERSION || stale) {
         return ERR_CORRUPT;
@@ -239,11 +239,16 @@ err segment_save_index(struct segment *s)
                            .index_count = MAX(s->index_count, s->index_saved),
                            .index_saved = s->index_saved};
     size_t fresh = copy.index_count - copy.index_saved;
+    bool due = fresh || s->sealed;
     struct index_entry *entries = xmalloc((fresh + 1) * sizeof(*entries));
     if (fresh) {
         memcpy(entries, s->index + s->index_saved, fresh * sizeof(*entries));
     }
     pthread_mutex_unlock(&p->lock);
+    if (!due) {
+        free(entries);
+        return OK;
+    }
     segment_path(s, ".index", path, sizeof(path));
     err e = os->file_open(os, path, OS_OPEN_WRITE | OS_OPEN_CREATE, &file);
     if (!e) {

@@ -100,6 +100,10 @@ MUST_CHECK err meta_open(struct log *log); /* reads __meta, fills the topic maps
 int64_t meta_turn(struct worker *worker, struct job *jobs);
 MUST_CHECK err
 meta_ensure_cluster(struct log *log); /* the cluster id, made at the first start */
+/* Begin: nothing new is submitted, the worker stops. End, behind the flusher: the last batch.
+ */
+void meta_close_begin(struct log *log);
+void meta_close_end(struct log *log);
 void meta_free(struct log *log);
 /* topics.c */
 struct topic *topic_new(struct log *log, view name, uuid id, int32_t partitions);

@@ -43,8 +43,8 @@ bool journal_is_full(struct journal *j);        /* the next file still waits for
 MUST_CHECK err journal_commit(struct journal *j, uint64_t *round, bool *full);
 /* True when a file was finished since asked last: time for a checkpoint. */
 bool journal_wants_checkpoint(struct journal *j);
-/* The syncer: rounds up to round need no journal any more. May grow a file. */
-MUST_CHECK err journal_release(struct journal *j, uint64_t round);
+/* The syncer: rounds up to round need no journal any more. turns_fast: the ring should grow. */
+MUST_CHECK err journal_release(struct journal *j, uint64_t round, bool turns_fast);
 
 /* Recovery: all blocks in round order, from the first after `after` until CRC or numbering
  * breaks. *last: the last good round (or after). */

@@ -17,7 +17,7 @@ void log_config_preset(struct log_config *config)
         .unsynced_bytes_max = 64 * (int64_t)MIB,
         .unsynced_ms_max = 5000,
         .round_bytes_max = 4 * (int64_t)MIB,
-        .files_max = 256,
+        .files_max = 4096,
         .index_cache_bytes = 8 * (int64_t)MIB,
         .disk_percent_max = 95,
         .reserve_bytes = 64 * (int64_t)MIB,
@@ -131,17 +131,20 @@ static void log_free(struct log *log)
     free(log);
 }
 
+/* Each before those it hands work to; meta in two steps, because it waits for the flusher too.
+ */
 static void stop_workers(struct log *log)
 {
     worker_stop(&log->cleaner);
-    worker_stop(&log->meta);
     for (int i = 0; i < log->config.readers; i++) {
         worker_stop(&log->readers[i]);
     }
+    meta_close_begin(log);
     for (int i = 0; i < log->config.shards; i++) {
         worker_stop(&log->shards[i].worker);
     }
     worker_stop(&log->flusher);
+    meta_close_end(log);
     worker_stop(&log->syncer);
 }
 

@@ -53,8 +53,14 @@ static void destroy_work(struct job *job)
 
 static void destroy_topic(struct log *log, struct topic *topic)
 {
+    bool closing = atomic_load(&log->meta_state->closing);
+
     topics_remove(log, topic);
     for (int32_t i = 0; i < atomic_load(&topic->partition_count); i++) {
+        if (closing) { /* the shards have stopped */
+            partition_destroy(topic_partition(topic, i));
+            continue;
+        }
         struct destroying *d = xmalloc(sizeof(*d));
         *d = (struct destroying){{.work = destroy_work}, topic_partition(topic, i)};
         topic_hold(topic);
@@ -126,7 +132,13 @@ static void append_done(struct log_append *a)
     struct meta_state *m =
         (struct meta_state *)((char *)a - offsetof(struct meta_state, append));
 
-    worker_post(&m->log->meta, &m->durable);
+    pthread_mutex_lock(
+        &m->lock); /* a post comes before the worker's last turn, or not at all */
+    m->late = atomic_load(&m->closing);
+    if (!m->late) {
+        worker_post(&m->log->meta, &m->durable);
+    }
+    pthread_mutex_unlock(&m->lock);
 }
 
 static void pump(struct meta_state *m);
@@ -165,6 +177,11 @@ static void pump(struct meta_state *m)
 {
     struct arena arena = {0};
 
+    if (m->queue && atomic_load(&m->closing)) {
+        struct log_change *late = m->queue;
+        m->queue = m->queue_last = NULL;
+        finish(m, late, "the log is closing");
+    }
     while (m->queue && !m->flying) {
         struct meta_building b = {.arena = &arena, .now_ms = m->log->os->now_ms(m->log->os)};
         struct log_change *batch = m->queue;
@@ -375,6 +392,34 @@ err meta_ensure_cluster(struct log *log)
     }
     writer_fini(&known);
     return e;
+}
+
+static void close_work(struct job *job)
+{
+    struct meta_state *m =
+        (struct meta_state *)((char *)job - offsetof(struct meta_state, close));
+
+    pthread_mutex_lock(&m->lock);
+    atomic_store(&m->closing, true);
+    pthread_mutex_unlock(&m->lock);
+}
+
+void meta_close_begin(struct log *log)
+{
+    if (log->meta.os) {
+        log->meta_state->close.work = close_work;
+        worker_post(&log->meta, &log->meta_state->close);
+        worker_stop(&log->meta);
+    }
+}
+
+void meta_close_end(struct log *log)
+{
+    struct meta_state *m = log->meta_state;
+
+    if (m && m->late) {
+        durable_work(&m->durable);
+    }
 }
 
 void meta_free(struct log *log)

@@ -24,7 +24,9 @@ struct meta_state {
     struct log_change *flying;             /* in the append under way */
     struct log_append append;
     struct buf *bytes;
-    struct job durable;
+    struct job durable, close;
+    _Atomic bool closing; /* set by the worker's last turn */
+    bool late;            /* the flying batch was flushed after that */
     pthread_mutex_t lock; /* pins, notes */
     struct pin *pins;
     struct map notes;

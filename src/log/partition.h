@@ -23,7 +23,8 @@ struct epoch_start { /* KIP-101: the first offset written under an epoch */
 struct recovery_point { /* what the checkpoint says of a partition */
     int64_t start;
     int64_t stable;   /* open transactions begin here; offset when none */
-    int64_t offset;   /* all before it is on disk; names the state file */
+    int64_t offset;   /* all before it is on disk */
+    uint8_t slot;     /* which of the two state files holds */
     int64_t segment;  /* base of the segment that holds offset; -1: none yet */
     int64_t position; /* bytes of that segment before offset */
     int32_t epoch;

@@ -192,12 +192,6 @@ err partition_roll(struct partition *p)
     struct segment *last = p->segment_count ? p->segments[p->segment_count - 1] : NULL;
     struct segment *s = segment_new(p, p->end);
 
-    if (last) {
-        err e = segment_save_index(last);
-        if (e) {
-            trace_warn("log", "%s", fault_here.text); /* it is rebuilt when needed */
-        }
-    }
     pthread_mutex_lock(&p->lock);
     if (last && last->index_room) {
         atomic_fetch_add(&log->index_cache_used,
@@ -206,7 +200,12 @@ err partition_roll(struct partition *p)
     partition_add_segment(p, s);
     p->sync_started = 0;
     pthread_mutex_unlock(&p->lock);
-    log_ask_clean(log);
+    if (last) {
+        if (segment_save_index(last)) {
+            trace_warn("log", "%s", fault_here.text); /* it is rebuilt when needed */
+        }
+        log_ask_clean(log);
+    }
     return OK;
 }
 

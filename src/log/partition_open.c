@@ -20,7 +20,7 @@ static err read_state_file(struct partition *p)
     struct buf *bytes = NULL;
 
     partition_folder(p, folder, sizeof(folder));
-    snprintf(path, sizeof(path), "%s/state-%" PRId64, folder, p->recovery.offset);
+    snprintf(path, sizeof(path), "%s/state-%d", folder, p->recovery.slot);
     err e = os_read_file(p->topic->log->os, path, STATE_BYTES_MAX, &bytes);
     if (!e) {
         e = partition_state_read(p, (view){bytes->bytes, bytes->len});
@@ -132,9 +132,8 @@ static err rebuild(struct partition *p)
     struct segment_scan scan;
     err e = list_bases(p, &bases);
 
-    trace_warn("log",
-               "%s-%d: state file %" PRId64 " is missing or damaged (%s), reading its segments",
-               p->topic->name, p->index, p->recovery.offset, fault_here.text);
+    trace_warn("log", "%s-%d: its state file is missing or damaged (%s), reading its segments",
+               p->topic->name, p->index, fault_here.text);
     for (size_t i = 0; !e && i < bases.count && bases.at[i] <= p->recovery.segment; i++) {
         struct segment *s = segment_new(p, bases.at[i]);
         if (p->segment_count && s->base < p->segments[p->segment_count - 1]->next) {

@@ -1,17 +1,17 @@
 /* partition_state.c - the state file of a partition.
  *
- * state-<offset> in the partition's folder, big endian: {"TMST", version u16, 0 u16, crc u32 of
- * all that follows, offset i64, start i64; epochs: count u32, {epoch i32, first offset i64};
- * segments: count u32, {base, next, bytes, max timestamp, its offset, first append ms: i64
- * each}; producers: bytes u32, snapshot as of offset (producers.h)}. The checkpoint's recovery
- * point names the file; it is on disk before the checkpoint is.
+ * state-0 and state-1 in the partition's folder, written in turn, big endian: {"TMST", version
+ * u16, 0 u16, crc u32 of the content, content bytes u32}, then {offset i64, start i64; epochs:
+ * count u32, {epoch i32, first offset i64}; segments: count u32, {base, next, bytes, max
+ * timestamp, its offset, first append ms: i64 each}; producers: bytes u32, snapshot as of
+ * offset (producers.h)}. The checkpoint's recovery point says which of the two holds; it is on
+ * disk before the checkpoint is. What follows the content is of an earlier, longer one.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "log/inside.h"
 
 #define STATE_MAGIC 0x544d5354u /* "TMST" */
 #define STATE_VERSION 1
-#define STATE_HEAD_BYTES 12
-#define STATE_BYTES_MAX (1 << 30)
+#define STATE_HEAD_BYTES 16
 
 void partition_state_write(const struct partition *p, struct writer *out)
 {
@@ -20,7 +20,7 @@ void partition_state_write(const struct partition *p, struct writer *out)
     write_u32(out, STATE_MAGIC);
     write_u16(out, STATE_VERSION);
     write_u16(out, 0);
-    write_u32(out, 0); /* the checksum, below */
+    write_u64(out, 0); /* checksum and bytes, below */
     write_i64(out, p->end);
     write_i64(out, p->start);
     write_u32(out, (uint32_t)p->epoch_count);
@@ -44,7 +44,9 @@ void partition_state_write(const struct partition *p, struct writer *out)
     write_u32(out, (uint32_t)producers.len);
     write_view(out, writer_view(&producers));
     writer_fini(&producers);
-    put_u32(out->at + 8, crc32c(0, view_from(writer_view(out), STATE_HEAD_BYTES)));
+    view content = view_from(writer_view(out), STATE_HEAD_BYTES);
+    put_u32(out->at + 8, crc32c(0, content));
+    put_u32(out->at + 12, (uint32_t)content.len);
 }
 
 void partition_add_segment(struct partition *p, struct segment *s)
@@ -96,6 +98,7 @@ err partition_state_read(struct partition *p, view bytes)
     uint16_t version = read_u16(&r);
     (void)read_u16(&r);
     uint32_t crc = read_u32(&r);
+    r.rest = read_bytes(&r, read_u32(&r));
 
     if (r.bad || magic != STATE_MAGIC || version != STATE_VERSION || crc != crc32c(0, r.rest)) {
         return fault(ERR_CORRUPT, "state file of %s-%d is damaged", p->topic->name, p->index);

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 
 #define RESERVE_NAME "reserve"
+#define FILES_IDLE_MAX 128 /* descriptors that stay open unused */
 #define FULL_CHECK_MS 1000 /* how often a full disk is looked at again */
 
 static err reserve_path(struct log *log, char *out, size_t room)
@@ -397,6 +398,9 @@ int64_t cleaner_turn(struct worker *worker, struct job *jobs)
     shrink_indexes(log, topics, count, now_ms);
     topics_drop(topics, count);
     look_at_disk(log);
+    if (!jobs) {
+        files_shrink(log->files, FILES_IDLE_MAX);
+    }
     int64_t wait_ms =
         atomic_load(&log->disk_full) ? FULL_CHECK_MS : log->config.retention_check_ms;
     return log->os->tick_ns(log->os) + wait_ms * 1000000;

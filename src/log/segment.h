@@ -42,6 +42,7 @@ struct segment {
     bool sealed;        /* L no more appends */
     bool deleted;       /* L files are gone once nobody holds it */
     os_file file;       /* the descriptor cache's */
+    bool file_touched;  /* the descriptor cache's: used since its last beat */
     int file_users;     /* the descriptor cache's: in use now, not to be closed */
     bool pinned;        /* the descriptor cache's: its name is another's, so never closed */
     struct segment *lru_prev, *lru_next;
@@ -111,5 +112,7 @@ MUST_CHECK err files_pin(struct files *files, struct segment *s);
 void files_adopt(struct files *files, struct segment *s, os_file take_file);
 void files_unpin(struct files *files, struct segment *s);
 int64_t files_open_count(struct files *files);
+/* A beat: closes what was not used since the last one, but keeps so many. */
+void files_shrink(struct files *files, int64_t keep);
 
 #endif
