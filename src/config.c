@@ -124,7 +124,7 @@ static const struct option server_options[] = {
     {ROW("log.unsynced.max.ms", MILLIS, log.unsynced_ms_max, "5s",
          "flush.policy=os: synced in the background after this long at the latest"),
      .least = 100},
-    {ROW("log.files.max", COUNT, log.files_max, "256", "descriptors kept open for segments"),
+    {ROW("log.files.max", COUNT, log.files_max, "4096", "descriptors kept open for segments"),
      .least = 16, .most = 1 << 20},
     {ROW("log.index.cache.bytes", BYTES, log.index_cache_bytes, "8MiB",
          "memory for indexes of older segments"),
@@ -324,5 +324,23 @@ void config_print(const struct config *config, struct writer *out)
         option_print(&t->rows[i], config, out);
         write_u8(out, '\n');
     }
+    free(t);
+}
+
+void config_to_json(const struct config *config, struct json_writer *j)
+{
+    struct table *t = table_new();
+    struct writer value = {0};
+
+    json_name(j, "config");
+    json_object(j);
+    for (size_t i = 0; i < t->count; i++) {
+        writer_reset(&value);
+        option_print(&t->rows[i], config, &value);
+        json_name(j, t->rows[i].name);
+        json_view(j, value.len ? writer_view(&value) : VIEW(""));
+    }
+    json_end_object(j);
+    writer_fini(&value);
     free(t);
 }

@@ -27,18 +27,22 @@ struct server {
     struct coord *coord;
     struct broker *broker;
     struct http *http;
-    struct http_door doors[1]; /* what the HTTP API is made of */
+    struct http_door doors[2]; /* what the HTTP API is made of */
     int64_t began_ns;
 };
 
-static void raise_descriptor_limit(void)
+/* As many descriptors as the system lets us have; segments may keep a quarter of them open, so
+ * that connections always find one. */
+static void share_descriptors(struct config *config)
 {
-    struct rlimit files;
+    struct rlimit files = {0};
 
-    if (!getrlimit(RLIMIT_NOFILE, &files) && files.rlim_cur < files.rlim_max) {
-        files.rlim_cur = files.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &files);
-    }
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+    getrlimit(RLIMIT_NOFILE, &files);
+    int64_t quarter = (int64_t)MIN(files.rlim_cur / 4, INT32_MAX);
+    config->log.files_max = MIN(config->log.files_max, MAX(quarter, 16));
 }
 
 static err lock_data(struct server *s)
@@ -83,9 +87,57 @@ static void server_metrics(void *self, struct writer *out)
     broker_metrics(s->broker, out);
 }
 
+static void start_to_json(const struct log_start *start, struct json_writer *j)
+{
+    json_name(j, "start");
+    json_object(j);
+    json_name(j, "clean");
+    json_bool(j, start->clean);
+    json_name(j, "recovered_bytes");
+    json_int(j, start->recovered_bytes);
+    json_name(j, "cut_bytes");
+    json_int(j, start->cut_bytes);
+    json_name(j, "took_ms");
+    json_int(j, start->took_ms);
+    json_end_object(j);
+}
+
+static void show_server(struct http_call *call)
+{
+    struct server *s = call->self;
+    struct json_writer j = json_to(&call->out);
+    char cluster[UUID_TEXT_BYTES];
+
+    uuid_text(log_cluster_id(s->log), cluster);
+    const char *const texts[][2] = {
+        {"version", TIDEMARK_VERSION},
+        {"kafka", broker_address(s->broker)},
+        {"http", http_address(s->http)},
+        {"data", s->config.data},
+        {"cluster", cluster},
+    };
+    json_object(&j);
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        json_name(&j, texts[i][0]);
+        json_text(&j, texts[i][1]);
+    }
+    json_name(&j, "uptime_ms");
+    json_int(&j, (s->os->tick_ns(s->os) - s->began_ns) / 1000000);
+    start_to_json(log_started(s->log), &j);
+    config_to_json(&s->config, &j);
+    json_end_object(&j);
+    http_reply_json(call, 200);
+}
+
+static const struct http_route server_routes[] = {{"GET", "/api/v1/server", show_server, 0}};
+
 static err open_http(struct server *s)
 {
-    s->doors[0] = (struct http_door){.self = s, .metrics = server_metrics};
+    s->doors[0] = (struct http_door){.routes = server_routes,
+                                     .route_count = COUNT(server_routes),
+                                     .self = s,
+                                     .metrics = server_metrics};
+    s->doors[1] = broker_door(s->broker);
     struct http_config config = {
         .listen = s->config.http_listen,
         .insecure_listen = s->config.insecure_listen,
@@ -172,7 +224,7 @@ static int serve(struct server *s)
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before threads start: they inherit it */
-    raise_descriptor_limit();
+    share_descriptors(&s->config);
     err e = open_all(s);
     if (e) {
         fprintf(stderr, "tidemark: %s\n", fault_here.text);

@@ -33,7 +33,7 @@ void broker_config_preset(struct broker_config *config)
     };
 }
 
-/* Connections leave room for segments, which take up to half of what the process may open. */
+/* Connections leave room for segments, which take up to a quarter of what may be open. */
 static int64_t connections_limit(int64_t wanted)
 {
     struct rlimit files = {0};
