@@ -352,9 +352,10 @@ static void live(struct world *w)
 
 static void open_life(struct world *w)
 {
-    static const struct setting settings[] = {
+    bool large = os_sim_below(w->sim, 2); /* with and without an index */
+    const struct setting settings[] = {
         {(char *)(uintptr_t) "cleanup.policy", (char *)(uintptr_t) "compact"},
-        {(char *)(uintptr_t) "segment.bytes", (char *)(uintptr_t) "3000"},
+        {(char *)(uintptr_t) "segment.bytes", (char *)(uintptr_t)(large ? "15000" : "3000")},
         {(char *)(uintptr_t) "min.cleanable.dirty.ratio", (char *)(uintptr_t) "0.01"},
         {(char *)(uintptr_t) "delete.retention.ms", (char *)(uintptr_t) "150"}};
     bool first = w->log == NULL;
