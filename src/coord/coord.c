@@ -48,7 +48,9 @@ void coord_config_preset(struct coord_config *config)
 
 int64_t coord_due(struct coord *c, int64_t wait_ms)
 {
-    return c->os->tick_ns(c->os) + MAX(wait_ms, 0) * 1000000;
+    const int64_t year_ms = INT64_C(366) * 24 * 3600 * 1000; /* as good as never */
+
+    return c->os->tick_ns(c->os) + MIN(MAX(wait_ms, 0), year_ms) * 1000000;
 }
 
 int64_t coord_now_ms(struct coord *c)

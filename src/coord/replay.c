@@ -18,6 +18,12 @@ static void odd(const struct store_entry *e)
                store_topic_name(e->topic), (int)e->partition, (long long)e->offset);
 }
 
+/* Times of records are taken for what this machine's clock may have said. */
+static int64_t past_ms(struct coord *c, int64_t ms)
+{
+    return MIN(MAX(ms, 0), coord_now_ms(c));
+}
+
 static struct group *group_for(struct coord *c, view id)
 {
     struct group *g = group_find(c, id);
@@ -38,6 +44,7 @@ static void take_offset(struct coord *c, const struct store_entry *e,
     if (!g) {
         return;
     }
+    value.commit_ms = past_ms(c, value.commit_ms);
     if (e->topic_id.len == sizeof(value.topic_id)) {
         memcpy(value.topic_id.bytes, e->topic_id.at, e->topic_id.len);
     }
@@ -108,7 +115,7 @@ static void take_group(struct coord *c, const struct store_entry *e, view id)
         blob_set(&g->protocol_type, value.protocol_type);
         blob_set(&g->protocol, value.protocol);
         g->state = value.member_count ? GROUP_STABLE : GROUP_EMPTY;
-        g->empty_since_ms = value.state_ms >= 0 ? value.state_ms : coord_now_ms(c);
+        g->empty_since_ms = value.state_ms >= 0 ? past_ms(c, value.state_ms) : coord_now_ms(c);
         g->recorded = true;
     } else {
         odd(e);
@@ -175,8 +182,8 @@ static void take_txn(struct coord *c, const struct store_entry *e, view id)
             .last_epoch = -1,
             .version = value.version,
             .timeout_ms = value.timeout_ms,
-            .start_ms = value.start_ms,
-            .update_ms = value.update_ms,
+            .start_ms = value.start_ms < 0 ? -1 : past_ms(c, value.start_ms),
+            .update_ms = past_ms(c, value.update_ms),
         };
     } else {
         odd(e);
