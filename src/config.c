@@ -338,7 +338,8 @@ void config_to_json(const struct config *config, struct json_writer *j)
         writer_reset(&value);
         option_print(&t->rows[i], config, &value);
         json_name(j, t->rows[i].name);
-        json_view(j, value.len ? writer_view(&value) : VIEW(""));
+        json_view(j,
+                  view_is_text(writer_view(&value), "\"\"") ? VIEW("") : writer_view(&value));
     }
     json_end_object(j);
     writer_fini(&value);

@@ -24,7 +24,8 @@ struct config {
 MUST_CHECK err config_read(struct config *config, int argc, char **argv, bool *help);
 void config_fini(struct config *config);
 void config_help(struct writer *out);
-void config_reference(struct writer *out);                          /* docs, Markdown */
+void config_reference(struct writer *out);                               /* docs, Markdown */
+void config_to_json(const struct config *config, struct json_writer *j); /* "config": {...} */
 void config_print(const struct config *config, struct writer *out); /* as a file would say it */
 
 #endif

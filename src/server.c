@@ -112,7 +112,7 @@ static void show_server(struct http_call *call)
     const char *const texts[][2] = {
         {"version", TIDEMARK_VERSION},
         {"kafka", broker_address(s->broker)},
-        {"http", http_address(s->http)},
+        {"http", s->http ? http_address(s->http) : NULL},
         {"data", s->config.data},
         {"cluster", cluster},
     };

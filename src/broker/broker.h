@@ -7,6 +7,7 @@
 #define TIDEMARK_BROKER_BROKER_H
 
 #include "base/base.h"
+#include "http/http.h"
 
 struct broker;
 struct coord;
@@ -36,6 +37,7 @@ MUST_CHECK err broker_open(struct os *os, const struct broker_config *config, st
                            struct coord *coord, struct broker **out);
 const char *broker_address(const struct broker *broker); /* "127.0.0.1:9092", the real port */
 int broker_port(const struct broker *broker);
+struct http_door broker_door(struct broker *broker);            /* its rows: topics, groups */
 void broker_close(struct broker *broker);                       /* accepts NULL */
 void broker_metrics(struct broker *broker, struct writer *out); /* Prometheus samples */
 

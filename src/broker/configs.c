@@ -66,7 +66,8 @@ struct config_view *configs_of_topic(struct topic *topic, struct arena *arena, s
             topic_setting_print(row, &settings, &text);
             views[filled++] = (struct config_view){
                 .name = row->name,
-                .value = text.len ? arena_text(arena, writer_view(&text)) : row->preset,
+                .value = row->kind != OPTION_TEXT ? arena_text(arena, writer_view(&text))
+                                                  : row->preset, /* not in a copy */
                 .source = CONFIG_FROM_DEFAULT,
                 .row = row,
             };
