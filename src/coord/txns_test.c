@@ -450,6 +450,18 @@ static void offsets_of_a_transaction_count_with_its_commit(void **state)
     assert_int_equal(fetch("in", 0, true), 20);
 }
 
+static void the_record_that_is_later_in_the_log_wins(void **state)
+{
+    (void)state;
+    init_as(-1, -1);
+    commit_in_txn(init.producer_id, 0, 20, true);
+    assert_int_equal(commit("in", 0, 30), COORD_OK);
+    assert_int_equal(end(init.producer_id, 0, true, true), COORD_OK);
+    assert_int_equal(fetch("in", 0, true), 30); /* compaction may have taken the other one */
+    restart();
+    assert_int_equal(fetch("in", 0, true), 30);
+}
+
 static void held_offsets_survive_a_restart_and_still_wait(void **state)
 {
     (void)state;
@@ -576,6 +588,7 @@ int main(void)
         COORD_TEST(a_producer_that_names_itself_goes_on_others_do_not),
         COORD_TEST(a_slow_transaction_is_aborted_and_its_commit_fenced),
         COORD_TEST(offsets_of_a_transaction_count_with_its_commit),
+        COORD_TEST(the_record_that_is_later_in_the_log_wins),
         COORD_TEST(held_offsets_survive_a_restart_and_still_wait),
         COORD_TEST(a_prepared_transaction_is_finished_after_a_restart),
         COORD_TEST(markers_are_tried_until_they_get_through),
