@@ -1,6 +1,6 @@
 /* coord_test.c - the coordinator on real threads and files: many askers, an orderly stop with
- * questions under way, and a start that knows everything again. SPDX-License-Identifier:
- * Apache-2.0 */
+ * questions under way, and a start that knows everything again.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "coord/coord.h"
 
 #include <setjmp.h>

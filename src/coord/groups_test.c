@@ -4,6 +4,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -242,7 +243,7 @@ static void stale_generations_and_strangers_are_refused(void **state)
     make_stable_pair();
     clients[0].join.generation = 1;
     assert_int_equal(beat(&clients[0]), COORD_ILLEGAL_GENERATION);
-    strcpy(clients[2].member, "nobody");
+    snprintf(clients[2].member, sizeof(clients[2].member), "nobody");
     assert_int_equal(beat(&clients[2]), COORD_UNKNOWN_MEMBER);
     ask_sync(&clients[2], 0);
     assert_int_equal(clients[2].sync.ask.status, COORD_UNKNOWN_MEMBER);

@@ -1,6 +1,6 @@
 /* records_fuzz.c - arbitrary bytes as keys and values of the internal topics, read back into a
- * coordinator; what can be read is written and read again the same. SPDX-License-Identifier:
- * Apache-2.0 */
+ * coordinator; what can be read is written and read again the same.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "coord/fake.h"
 #include "coord/records.h"
 
