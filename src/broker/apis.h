@@ -16,8 +16,28 @@
     X(1, 4, 18, 12, "Fetch", fetch)                                                            \
     X(2, 1, 11, 6, "ListOffsets", list_offsets)                                                \
     X(3, 0, 13, 9, "Metadata", metadata)                                                       \
+    X(8, 0, 10, 8, "OffsetCommit", offset_commit)                                              \
+    X(9, 0, 10, 6, "OffsetFetch", offset_fetch)                                                \
+    X(10, 0, 6, 3, "FindCoordinator", find_coordinator)                                        \
+    X(11, 0, 9, 6, "JoinGroup", join_group)                                                    \
+    X(12, 0, 4, 4, "Heartbeat", heartbeat)                                                     \
+    X(13, 0, 5, 4, "LeaveGroup", leave_group)                                                  \
+    X(14, 0, 5, 4, "SyncGroup", sync_group)                                                    \
+    X(15, 0, 6, 5, "DescribeGroups", describe_groups)                                          \
+    X(16, 0, 5, 3, "ListGroups", list_groups)                                                  \
     X(18, 0, 5, 3, "ApiVersions", api_versions)                                                \
-    X(19, 0, 7, 5, "CreateTopics", create_topics)
+    X(19, 0, 7, 5, "CreateTopics", create_topics)                                              \
+    X(20, 0, 6, 4, "DeleteTopics", delete_topics)                                              \
+    X(21, 0, 2, 2, "DeleteRecords", delete_records)                                            \
+    X(22, 0, 5, 2, "InitProducerId", init_producer_id)                                         \
+    X(23, 0, 4, 4, "OffsetForLeaderEpoch", epoch_ends)                                         \
+    X(24, 0, 3, 3, "AddPartitionsToTxn", add_partitions_to_txn)                                \
+    X(25, 0, 4, 3, "AddOffsetsToTxn", add_offsets_to_txn)                                      \
+    X(26, 0, 5, 3, "EndTxn", end_txn)                                                          \
+    X(28, 0, 6, 3, "TxnOffsetCommit", txn_offset_commit)                                       \
+    X(37, 0, 3, 2, "CreatePartitions", create_partitions)                                      \
+    X(42, 0, 3, 2, "DeleteGroups", delete_groups)                                              \
+    X(47, 0, 0, NEVER_FLEXIBLE, "OffsetDelete", offset_delete)
 
 #define X(key, oldest, newest, flexible, name, functions)                                      \
     void functions##_read(struct request *r);                                                  \

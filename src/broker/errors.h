@@ -1,12 +1,13 @@
-/* errors.h - Kafka's error numbers, and what the log's outcomes are called in them.
+/* errors.h - Kafka's error numbers, and what outcomes of log and coordinator are in them.
  *
  * The numbers are the protocol's. Which of them an API uses for the same kind of failure
  * differs (not found is 3, 25, 69, 100, 105 ...), so handlers choose; these functions map only
- * what comes up from the log. */
+ * what comes up from below. */
 #ifndef TIDEMARK_BROKER_ERRORS_H
 #define TIDEMARK_BROKER_ERRORS_H
 
 #include "base/base.h"
+#include "coord/coord.h"
 #include "log/log.h"
 
 #define KAFKA_ERRORS(X) /* name, number */                                                     \
@@ -56,6 +57,7 @@
     X(CONCURRENT_TRANSACTIONS, 51)                                                             \
     X(TRANSACTION_COORDINATOR_FENCED, 52)                                                      \
     X(TRANSACTIONAL_ID_AUTHORIZATION_FAILED, 53)                                               \
+    X(OPERATION_NOT_ATTEMPTED, 55)                                                             \
     X(KAFKA_STORAGE_ERROR, 56)                                                                 \
     X(LOG_DIR_NOT_FOUND, 57)                                                                   \
     X(UNKNOWN_PRODUCER_ID, 59)                                                                 \
@@ -83,6 +85,8 @@
     X(INCONSISTENT_TOPIC_ID, 103)                                                              \
     X(TRANSACTIONAL_ID_NOT_FOUND, 105)                                                         \
     X(FETCH_SESSION_TOPIC_ID_ERROR, 106)                                                       \
+    X(MISMATCHED_ENDPOINT_TYPE, 114)                                                           \
+    X(UNSUPPORTED_ENDPOINT_TYPE, 115)                                                          \
     X(TRANSACTION_ABORTABLE, 120)                                                              \
     X(REBOOTSTRAP_REQUIRED, 129)
 
@@ -98,5 +102,8 @@ int16_t kafka_of_append(enum log_append_status status);
 int16_t kafka_of_batch(enum batch_fault fault);
 /* What a topic change ended with (struct log_change.fault; NULL is NONE). */
 int16_t kafka_of_change(const struct fault *fault);
+int16_t kafka_of_coord(enum coord_status status);
+/* The same for producers, whose older clients know no PRODUCER_FENCED. */
+int16_t kafka_of_producer(enum coord_status status, bool knows_fenced);
 
 #endif

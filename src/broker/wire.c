@@ -4,13 +4,16 @@
 
 #include <string.h>
 
-/* A length as the format has it: -1 is null. */
+/* A length as the format has it: -1 is null. Compact texts keep the classic form's limit, as
+ * in Kafka: a text that came in must fit into any version's answer. */
 static int64_t read_length(struct reader *r, bool flex, bool text)
 {
-    if (flex) {
-        return (int64_t)read_uvarint(r) - 1;
+    if (!flex) {
+        return text ? read_i16(r) : read_i32(r);
     }
-    return text ? read_i16(r) : read_i32(r);
+    int64_t len = (int64_t)read_uvarint(r) - 1;
+    r->bad = r->bad || (text && len > INT16_MAX);
+    return len;
 }
 
 static view read_sized(struct reader *r, int64_t len, bool may_be_null)

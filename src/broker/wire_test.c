@@ -1,5 +1,5 @@
-/* wire_test.c - compact and classic lengths, lies, tagged fields. SPDX-License-Identifier:
- * Apache-2.0 */
+/* wire_test.c - compact and classic lengths, lies, tagged fields.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -74,6 +74,24 @@ static void a_length_below_minus_one_is_bad(void **state)
     assert_true(text.bad);
     read_blob_or_null(&blob, false);
     assert_true(blob.bad);
+}
+
+static void a_compact_text_is_no_longer_than_a_classic_one_may_be(void **state)
+{
+    struct writer w = {0};
+
+    (void)state;
+    for (uint32_t len = INT16_MAX; len <= INT16_MAX + 1; len++) {
+        writer_reset(&w);
+        write_uvarint(&w, len + 1);
+        write_space(&w, len);
+        struct reader text = over(&w), blob = over(&w);
+        read_text_or_null(&text, true);
+        read_blob(&blob, true);
+        assert_int_equal(text.bad, len > INT16_MAX);
+        assert_false(blob.bad);
+    }
+    writer_fini(&w);
 }
 
 static void a_count_that_cannot_fit_is_refused(void **state)
@@ -198,6 +216,7 @@ int main(void)
         cmocka_unit_test(a_compact_text_is_its_length_plus_one_and_its_bytes),
         cmocka_unit_test(null_where_none_may_be_is_bad),
         cmocka_unit_test(a_length_below_minus_one_is_bad),
+        cmocka_unit_test(a_compact_text_is_no_longer_than_a_classic_one_may_be),
         cmocka_unit_test(a_count_that_cannot_fit_is_refused),
         cmocka_unit_test(a_null_array_differs_from_an_empty_one),
         cmocka_unit_test(arrays_of_numbers_and_texts_come_back),
