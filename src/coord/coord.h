@@ -1,6 +1,7 @@
 /* coord.h - consumer groups, their offsets, and transactions over the log's partitions.
  *
  *   coord_open -> asks (ask.h, group.h, offsets.h, txn.h) from any thread -> coord_close
+ *                 or, for doors, transactions as straight-line code (producer.h)
  *
  * One worker owns all state: no locks. Asks are posted to it and answered by done(). All of it
  * is a view: folded at coord_open from two compacted topics in Kafka's own record formats,
@@ -12,6 +13,7 @@
 #include "coord/ask.h"
 #include "coord/group.h"
 #include "coord/offsets.h"
+#include "coord/producer.h"
 #include "coord/txn.h"
 
 struct log;

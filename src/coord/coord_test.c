@@ -248,6 +248,78 @@ static void an_abandon_may_come_at_any_time(void **state)
     arena_fini(&arena);
 }
 
+/* How many records a committed reader sees in a partition. */
+static int count_seen(struct partition *p)
+{
+    struct log_read read = {.partition = p,
+                            .bytes_max = 1 << 20,
+                            .whole_first = true,
+                            .committed = true,
+                            .may_block = true};
+    struct buf *bytes = NULL;
+    struct batch_walk walk;
+    struct record record;
+    bool more = true;
+    int seen = 0;
+
+    log_read(log_open_here, &read);
+    assert_int_equal(read.status, LOG_READ_OK);
+    log_range_drop(log_open_here, &read.range);
+    assert_int_equal(log_fetch(log_open_here, p, 0, 1 << 20, true, &bytes), OK);
+    batch_walk_init(&walk, bytes ? (view){bytes->bytes, bytes->len} : (view){0});
+    walk.skip_control = true;
+    while (batch_walk_next(&walk, &record, &more) == OK && more) {
+        bool dropped = false;
+        for (size_t i = 0; i < read.aborted_count; i++) {
+            dropped = dropped || (read.aborted[i].producer_id == walk.info.producer_id &&
+                                  record.value.at[0] == 'a');
+        }
+        seen += !dropped;
+    }
+    batch_walk_fini(&walk);
+    buf_drop(bytes);
+    free(read.aborted);
+    return seen;
+}
+
+static void a_door_writes_transactions_in_plain_steps(void **state)
+{
+    struct coord_producer *p, *successor;
+    struct topic *topic = log_topic(log_open_here, VIEW("t"));
+    struct record committed = {.value = VIEW("c")}, aborted = {.value = VIEW("a")};
+    struct coord_offset offset = {.topic = VIEW("t"), .offset = 77, .leader_epoch = -1};
+    struct waiting w = WAITING;
+    struct arena arena = {0};
+
+    (void)state;
+    assert_int_equal(coord_producer_open(coord, log_open_here, VIEW("door"), 10000, &p), OK);
+    assert_int_equal(coord_begin(p), OK);
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(coord_send(p, topic_partition(topic, i % 2), &committed, 1), OK);
+    }
+    assert_int_equal(coord_send_offsets(p, VIEW("door-group"), &offset, 1), OK);
+    assert_int_equal(count_seen(topic_partition(topic, 0)), 0);
+    assert_int_equal(fetch(&w, &arena, "door-group", 0), -1);
+    assert_int_equal(coord_end(p, true), OK);
+    assert_int_equal(count_seen(topic_partition(topic, 0)), 5);
+    assert_int_equal(count_seen(topic_partition(topic, 1)), 5);
+    assert_int_equal(fetch(&w, &arena, "door-group", 0), 77);
+    assert_int_equal(coord_begin(p), OK);
+    assert_int_equal(coord_send(p, topic_partition(topic, 0), &aborted, 1), OK);
+    assert_int_equal(coord_end(p, false), OK);
+    assert_int_equal(count_seen(topic_partition(topic, 0)), 5);
+    assert_int_equal(coord_begin(p), OK);
+    assert_int_equal(coord_send(p, topic_partition(topic, 0), &aborted, 1), OK);
+    assert_int_equal(coord_producer_open(coord, log_open_here, VIEW("door"), 10000, &successor),
+                     OK);
+    assert_int_equal(coord_end(p, true), ERR_CONFLICT);
+    assert_int_equal(count_seen(topic_partition(topic, 0)), 5);
+    coord_producer_close(p);
+    coord_producer_close(successor);
+    topic_drop(topic);
+    arena_fini(&arena);
+}
+
 static void metrics_are_lines_of_samples(void **state)
 {
     struct writer out = {0};
@@ -270,6 +342,7 @@ int main(void)
         cmocka_unit_test(many_threads_commit_and_a_restart_knows),
         cmocka_unit_test(closing_answers_whoever_is_parked),
         cmocka_unit_test(an_abandon_may_come_at_any_time),
+        cmocka_unit_test(a_door_writes_transactions_in_plain_steps),
         cmocka_unit_test(metrics_are_lines_of_samples),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
