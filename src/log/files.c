@@ -96,7 +96,6 @@ err files_use(struct files *files, struct segment *s, bool create, bool may_bloc
     if (!usable && may_block) {
         e = open_file(files, s, create);
         usable = !e;
-        close_surplus(files);
     } else if (usable && files->newest != s) {
         unlink_segment(files, s);
         link_newest(files, s);
@@ -105,6 +104,7 @@ err files_use(struct files *files, struct segment *s, bool create, bool may_bloc
         s->file_touched = true;
         s->file_users++;
         *out = s->file;
+        close_surplus(files); /* now that this one counts as used */
     }
     pthread_mutex_unlock(&files->lock);
     return e;

@@ -84,7 +84,7 @@ static void read_segments(struct partition *p, struct reader *r)
         s->max_timestamp_offset = read_i64(r);
         s->first_ms = read_i64(r);
         s->index_loaded = false;
-        r->bad |= s->next < s->base || s->bytes < 0 ||
+        r->bad |= s->next < s->base || s->bytes < 0 || s->bytes > SEGMENT_BYTES_MAX ||
                   (p->segment_count && s->base < p->segments[p->segment_count - 1]->next);
         partition_add_segment(p, s);
     }

@@ -14,6 +14,7 @@
 
 #define INDEX_STEP_BYTES 4096
 #define INDEX_ENTRY_BYTES 16
+#define SEGMENT_BYTES_MAX (4LL << 30) /* positions are 32 bits wide */
 #define INDEX_HEAD_BYTES 16           /* magic, version, log bytes it describes */
 #define SEGMENT_OFFSETS_MAX INT32_MAX /* relative offsets of one segment */
 
