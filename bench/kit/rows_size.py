@@ -2,7 +2,7 @@
 import time
 
 from kit import machine
-from kit.brokers import Kafka, Ours
+from kit.brokers import Failed, Kafka, Ours
 from kit.row import Row
 from kit.rows_read import cold_gb, fill
 
@@ -80,7 +80,6 @@ def idle(bench):
 
 
 def starts_of(bench, kind, row):
-    figures = {}
     for _ in range(STARTS if kind is Ours else 1):
         with kind(bench) as broker:
             row.add(kind.name + " empty", {"ms": broker.started_ms})
@@ -95,7 +94,6 @@ def starts_of(bench, kind, row):
         machine.drop_caches()
         row.add(kind.name + " after a crash", {"ms": broker.start()})
     machine.settle()
-    return figures
 
 
 def start(bench):
@@ -122,17 +120,14 @@ def create(bench):
     return row
 
 
-def rates_of(bench, kind):
-    figures = {}
+def rate_of(bench, kind, verb):
+    options = {"connections": 16, "depth": 1}
     with kind(bench) as broker:
-        for verb, figure in (("transact", "transactions_per_s"), ("commit", "commits_per_s")):
-            options = {"connections": 16, "depth": 1}
-            broker.load(verb, duration=f"{bench.warmup * 1000:.0f}", **options)
-            found = broker.load(verb, duration=f"{bench.seconds * 1000:.0f}", **options)
-            figures[figure] = found["records_per_s"]
-            figures[verb + "_p99_ms"] = found["latency_ms"]["p99"]
+        broker.load(verb, duration=f"{bench.warmup * 1000:.0f}", **options)
+        found = broker.load(verb, duration=f"{bench.seconds * 1000:.0f}", **options)
     machine.settle()
-    return figures
+    return {"per_s": found["records_per_s"], "p50_ms": found["latency_ms"]["p50"],
+            "p99_ms": found["latency_ms"]["p99"]}
 
 
 def producer_ids_of(bench, kind):
@@ -148,14 +143,23 @@ def producer_ids_of(bench, kind):
 
 def also(bench):
     row = Row("also", "reported without a bound")
-    for kind in present(bench, Ours, Kafka):
-        row.add(kind.name, rates_of(bench, kind))
-        row.add(kind.name + " 1,000 fetchers",
-                idle_connections(bench, kind, "consume", 1000, latest=True, wait="30s"))
-        row.add(kind.name + " 100,000 ids", producer_ids_of(bench, kind))
-    row.ratio("transactions/s to Kafka's", "tidemark", "kafka", "transactions_per_s")
-    row.ratio("offset commits/s to Kafka's", "tidemark", "kafka", "commits_per_s")
+    cases = {
+        "transactions": lambda kind: rate_of(bench, kind, "transact"),
+        "commits": lambda kind: rate_of(bench, kind, "commit"),
+        "1,000 fetchers": lambda kind: idle_connections(bench, kind, "consume", 1000,
+                                                        latest=True, wait="30s"),
+        "100,000 ids": lambda kind: producer_ids_of(bench, kind),
+    }
+    for case, figures in cases.items():
+        for kind in present(bench, Ours, Kafka):
+            try:
+                row.add(f"{kind.name} {case}", figures(kind))
+            except Failed as problem:
+                row.note(f"{kind.name} {case} failed: {problem}")
+    row.ratio("transactions/s to Kafka's", "tidemark transactions", "kafka transactions", "per_s")
+    row.ratio("offset commits/s to Kafka's", "tidemark commits", "kafka commits", "per_s")
     row.bounded("1,000 parked fetchers, MB", "tidemark 1,000 fetchers", "anonymous_mb")
+    row.bounded("1,000 parked fetchers, % of a core", "tidemark 1,000 fetchers", "cpu_percent")
     row.bounded("100,000 producer ids, MB more", "tidemark 100,000 ids", "grown_mb")
     return row
 
