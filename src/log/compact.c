@@ -417,8 +417,11 @@ static err run(struct plan *plan)
         i += count;
     }
     if (!e) {
+        pthread_mutex_lock(&p->lock);
         p->compacted = c.latest + 1;
         p->compact_due_ms = c.horizon_ms == INT64_MAX ? 0 : c.horizon_ms;
+        pthread_mutex_unlock(&p->lock);
+        log_mark_dirty(p->topic->log, p, 0);
         trace_debug("log", "compacted %s-%d: %" PRId64 " of %" PRId64 " records stay",
                     p->topic->name, p->index, c.records_out, c.records_in);
     }

@@ -74,8 +74,8 @@ struct partition {
     bool folder_made;                        /* shard, syncer under L */
     int64_t unsynced;                        /* L bytes written and not synced */
     int64_t sync_started;                    /* shard: early writeback reached this position */
-    int64_t compacted;                       /* cleaner: all before it is clean */
-    int64_t compact_due_ms; /* cleaner: then tombstones may go; 0: none known */
+    int64_t compacted;                       /* cleaner writes, L: all before it is clean */
+    int64_t compact_due_ms;                  /* same: then tombstones may go; 0: none known */
 };
 
 struct partition *partition_new(struct topic *topic, int32_t index, struct shard *shard);

@@ -1,12 +1,12 @@
 /* partition_state.c - the state file of a partition.
  *
  * state-0 and state-1 in the partition's folder, written in turn, big endian: {"TMST", version
- * u16, 0 u16, crc u32 of the content, content bytes u32}, then {offset i64, start i64; epochs:
- * count u32, {epoch i32, first offset i64}; segments: count u32, {base, next, bytes, max
- * timestamp, its offset, first append ms: i64 each}; producers: bytes u32, snapshot as of
- * offset (producers.h)}. The checkpoint's recovery point says which of the two holds; it is on
- * disk before the checkpoint is. What follows the content is of an earlier, longer one.
- * SPDX-License-Identifier: Apache-2.0 */
+ * u16, 0 u16, crc u32 of the content, content bytes u32}, then {offset i64, start i64,
+ * compacted up to i64, tombstones due ms i64 (0: none); epochs: count u32, {epoch i32, first
+ * offset i64}; segments: count u32, {base, next, bytes, max timestamp, its offset, first append
+ * ms: i64 each}; producers: bytes u32, snapshot as of offset (producers.h)}. The checkpoint's
+ * recovery point says which of the two holds; it is on disk before the checkpoint is. What
+ * follows the content is of an earlier, longer one. SPDX-License-Identifier: Apache-2.0 */
 #include "log/inside.h"
 
 #define STATE_MAGIC 0x544d5354u /* "TMST" */
@@ -23,6 +23,8 @@ void partition_state_write(const struct partition *p, struct writer *out)
     write_u64(out, 0); /* checksum and bytes, below */
     write_i64(out, p->end);
     write_i64(out, p->start);
+    write_i64(out, p->compacted);
+    write_i64(out, p->compact_due_ms);
     write_u32(out, (uint32_t)p->epoch_count);
     for (size_t i = 0; i < p->epoch_count; i++) {
         write_i32(out, p->epochs[i].epoch);
@@ -67,6 +69,7 @@ void partition_forget(struct partition *p)
     }
     p->segment_count = p->epoch_count = 0;
     p->bytes = 0;
+    p->compacted = p->compact_due_ms = 0;
     producers_free(p->producers);
     p->producers = NULL;
 }
@@ -105,6 +108,8 @@ err partition_state_read(struct partition *p, view bytes)
     }
     int64_t offset = read_i64(&r);
     (void)read_i64(&r); /* the start: the checkpoint's is newer */
+    p->compacted = read_i64(&r);
+    p->compact_due_ms = read_i64(&r);
     uint32_t epochs = read_u32(&r);
     for (uint32_t i = 0; i < epochs && !r.bad; i++) {
         int32_t epoch = read_i32(&r);
