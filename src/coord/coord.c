@@ -34,6 +34,8 @@ void coord_config_preset(struct coord_config *config)
         .session_ms_max = 1800000,
         .members_max = 10000,
         .groups_max = 100000,
+        .member_bytes_max = 256 << 20,
+        .offsets_max = 2000000,
         .metadata_bytes_max = 4096,
         .offsets_retention_ms = INT64_C(7) * 24 * 3600 * 1000,
         .expiry_check_ms = 600000,

@@ -25,6 +25,8 @@ struct coord_config {
     int64_t session_ms_min, session_ms_max;
     int64_t members_max; /* of one group */
     int64_t groups_max;
+    int64_t member_bytes_max;     /* of what the members of all groups offer, together */
+    int64_t offsets_max;          /* of all groups together */
     int64_t metadata_bytes_max;   /* of one offset */
     int64_t offsets_retention_ms; /* after the group became empty */
     int64_t expiry_check_ms;      /* beat of looking for what is to be forgotten */

@@ -96,6 +96,7 @@ void group_free(struct group *g)
     timer_clear(&c->timers, &g->phase);
     map_remove(&c->groups, blob_view(g->id));
     map_fini(&g->newcomers);
+    map_fini(&g->shared);
     map_fini(&g->by_id);
     map_fini(&g->by_instance);
     map_fini(&g->offsets);
@@ -144,18 +145,14 @@ struct record_write {
     struct record record;
     struct arena arena;
     int32_t generation;
-    struct coord_assignment *assignments; /* of a decision, in the arena */
-    size_t assignment_count;
+    struct map assignments; /* of a decision: member id to struct coord_assignment */
 };
 
 static view assignment_for(const struct record_write *w, const struct member *m)
 {
-    for (size_t i = 0; i < w->assignment_count; i++) {
-        if (view_is(w->assignments[i].member, blob_view(m->id))) {
-            return w->assignments[i].assignment;
-        }
-    }
-    return VIEW("");
+    const struct coord_assignment *found = map_get(&w->assignments, blob_view(m->id));
+
+    return found ? found->assignment : VIEW("");
 }
 
 static struct record_write *record_write_new(struct group *g)
@@ -210,6 +207,7 @@ static void record_write_submit(struct record_write *w, bool tombstone, bool dec
 static void record_write_free(struct record_write *w)
 {
     w->group->writes--;
+    map_fini(&w->assignments);
     arena_fini(&w->arena);
     free(w);
 }
@@ -439,12 +437,11 @@ void group_decide(struct group *g, const struct coord_sync *sync)
 
     assert(g->state == GROUP_COMPLETING);
     g->deciding = g->generation;
-    w->assignments = arena_take(&w->arena, sync->assignment_count * sizeof(*w->assignments));
-    w->assignment_count = sync->assignment_count;
     for (size_t i = 0; i < sync->assignment_count; i++) {
-        w->assignments[i] =
-            (struct coord_assignment){arena_copy(&w->arena, sync->assignments[i].member),
-                                      arena_copy(&w->arena, sync->assignments[i].assignment)};
+        struct coord_assignment *one = arena_take(&w->arena, sizeof(*one));
+        one->member = arena_copy(&w->arena, sync->assignments[i].member);
+        one->assignment = arena_copy(&w->arena, sync->assignments[i].assignment);
+        map_put(&w->assignments, one->member, one);
     }
     record_write_submit(w, false, true, decided);
 }

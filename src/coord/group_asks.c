@@ -5,7 +5,7 @@
  * Sources: KIP-62, KIP-345, KIP-394, KIP-814. SPDX-License-Identifier: Apache-2.0 */
 #include "coord/groups.h"
 
-#include <string.h>
+#define PROTOCOLS_MAX 100 /* that one member offers */
 
 static view member_id_new(struct coord *c, struct arena *arena, view prefix)
 {
@@ -164,8 +164,12 @@ static enum coord_status check_join(struct coord *c, const struct coord_join *jo
         join->session_ms > c->config.session_ms_max) {
         return COORD_INVALID_SESSION_TIMEOUT;
     }
-    if (!join->protocol_type.len || !join->protocol_count) {
+    if (!join->protocol_type.len || !join->protocol_count ||
+        join->protocol_count > PROTOCOLS_MAX) {
         return COORD_INCONSISTENT_PROTOCOL;
+    }
+    if (c->member_bytes + join_bytes(join) > c->config.member_bytes_max) {
+        return COORD_TOO_MANY;
     }
     if (!g) {
         return join->member.len ? COORD_UNKNOWN_MEMBER : COORD_OK;

@@ -10,15 +10,64 @@
 
 #include "coord/records.h"
 
+static bool offered_before(const struct member *m, size_t at)
+{
+    for (size_t i = 0; i < at; i++) {
+        if (view_is(blob_view(m->offers[i].name), blob_view(m->offers[at].name))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void count_offer(struct group *g, view name)
+{
+    struct shared_offer *shared = map_get(&g->shared, name);
+
+    if (!shared) {
+        shared = xcalloc(1, sizeof(*shared));
+        shared->name = blob_copy(name);
+        map_put(&g->shared, blob_view(shared->name), shared);
+    }
+    shared->members++;
+}
+
+static void uncount_offer(struct group *g, view name)
+{
+    struct shared_offer *shared = map_get(&g->shared, name);
+
+    assert(shared && shared->members > 0);
+    if (--shared->members == 0) {
+        map_remove(&g->shared, name);
+        free(shared->name.at);
+        free(shared);
+    }
+}
+
 static void offers_free(struct member *m)
 {
-    for (size_t i = 0; i < m->offer_count; i++) {
+    for (size_t i = m->offer_count; i-- > 0;) {
+        if (!offered_before(m, i)) {
+            uncount_offer(m->group, blob_view(m->offers[i].name));
+        }
         free(m->offers[i].name.at);
         free(m->offers[i].metadata.at);
     }
     free(m->offers);
     m->offers = NULL;
     m->offer_count = 0;
+    m->group->coord->member_bytes -= m->bytes;
+    m->bytes = 0;
+}
+
+int64_t join_bytes(const struct coord_join *join)
+{
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < join->protocol_count; i++) {
+        bytes += join->protocols[i].name.len + join->protocols[i].metadata.len;
+    }
+    return (int64_t)bytes;
 }
 
 void member_update(struct member *m, const struct coord_join *join)
@@ -29,7 +78,12 @@ void member_update(struct member *m, const struct coord_join *join)
     for (size_t i = 0; i < join->protocol_count; i++) {
         m->offers[i].name = blob_copy(join->protocols[i].name);
         m->offers[i].metadata = blob_copy(join->protocols[i].metadata);
+        if (!offered_before(m, i)) {
+            count_offer(m->group, blob_view(m->offers[i].name));
+        }
     }
+    m->bytes = join_bytes(join);
+    m->group->coord->member_bytes += m->bytes;
     blob_set(&m->client_id, join->client_id);
     blob_set(&m->client_host, join->client_host);
     m->session_ms = join->session_ms;
@@ -128,24 +182,11 @@ view member_metadata(const struct member *m, view protocol)
     return VIEW("");
 }
 
-static bool member_offers(const struct member *m, view protocol)
-{
-    for (size_t i = 0; i < m->offer_count; i++) {
-        if (view_is(blob_view(m->offers[i].name), protocol)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool all_offer(const struct group *g, view protocol)
 {
-    for (size_t i = 0; i < g->member_count; i++) {
-        if (!member_offers(g->members[i], protocol)) {
-            return false;
-        }
-    }
-    return true;
+    const struct shared_offer *shared = map_get(&g->shared, protocol);
+
+    return shared && shared->members == g->member_count;
 }
 
 bool group_accepts(const struct group *g, const struct coord_join *join)

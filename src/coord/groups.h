@@ -28,6 +28,11 @@ struct offer { /* a protocol of a member */
     struct blob name, metadata;
 };
 
+struct shared_offer { /* how many members offer a protocol */
+    size_t members;
+    struct blob name;
+};
+
 struct member {
     struct group *group;
     struct blob id, instance; /* instance.at NULL: dynamic */
@@ -35,6 +40,7 @@ struct member {
     int32_t session_ms, rebalance_ms;
     struct offer *offers;
     size_t offer_count;
+    int64_t bytes; /* of the offers, counted in coord.member_bytes */
     struct blob assignment;
     struct coord_join *join; /* parked */
     struct coord_sync *sync; /* parked */
@@ -60,6 +66,7 @@ struct group {
     struct member *leader;
     struct map by_id, by_instance; /* members */
     struct map newcomers;          /* id: struct newcomer */
+    struct map shared;             /* protocol: struct shared_offer */
     struct timer phase;            /* end of join or sync phase */
     int64_t initial_left_ms;       /* how much longer the first phase may be prolonged; -1: it
                                       is no first phase */
@@ -104,6 +111,7 @@ void member_remove(struct member *m, enum coord_status why); /* answers what it 
 void member_beat(struct member *m);                          /* its session starts anew */
 void member_answer_join(struct member *m, enum coord_status status);
 void member_answer_sync(struct member *m, enum coord_status status);
+int64_t join_bytes(const struct coord_join *join); /* of its offers */
 bool group_accepts(const struct group *g, const struct coord_join *join);
 view group_choose_protocol(const struct group *g); /* null view without members */
 void newcomer_add(struct group *g, view id, int32_t session_ms);

@@ -426,6 +426,70 @@ static void members_go_on_after_a_restart(void **state)
     assert_int_equal(beat(&clients[0]), COORD_UNKNOWN_MEMBER);
 }
 
+static void what_members_may_hold_is_bounded(void **state)
+{
+    struct coord_config config;
+
+    (void)state;
+    fake_free(fake);
+    coord_config_preset(&config);
+    config.initial_rebalance_ms = 0;
+    config.members_max = 2;
+    config.groups_max = 1;
+    config.member_bytes_max = 40;
+    start_with(&config);
+    join(&clients[0]);
+    ask_join(&clients[1], "", "one", "thirty bytes of metadata, and more");
+    assert_int_equal(clients[1].join.ask.status, COORD_TOO_MANY);
+    ask_join(&clients[1], "", NULL, "topics");
+    assert_int_equal(clients[1].join.ask.status, COORD_MEMBER_ID_REQUIRED);
+    ask_join(&clients[2], "", NULL, "topics"); /* one told its id counts too */
+    assert_int_equal(clients[2].join.ask.status, COORD_GROUP_MAX_SIZE);
+    clients[2].join.group = VIEW("another");
+    coord_join(fake->coord, &clients[2].join);
+    fake_run(fake);
+    assert_int_equal(clients[2].join.ask.status, COORD_TOO_MANY);
+}
+
+static void ask_vote(struct client *c, const char *first, const char *second)
+{
+    ask_join(c, "", NULL, "x");
+    c->join.group = VIEW("voters");
+    c->join.knows_member_id_required = false;
+    c->join.member = view_text(c->member);
+    c->join.protocol_count = 2;
+    c->protocols[0] = (struct coord_protocol){view_text(first), VIEW("")};
+    c->protocols[1] = (struct coord_protocol){view_text(second), VIEW("")};
+    c->answers = 0;
+    coord_join(fake->coord, &c->join);
+    fake_run(fake);
+}
+
+static void the_protocol_most_vote_for_among_the_shared_wins(void **state)
+{
+    (void)state;
+    ask_vote(&clients[0], "a", "b");
+    assert_true(view_is(clients[0].join.protocol_name, VIEW("a")));
+    remember(&clients[0]);
+    ask_vote(&clients[1], "b", "a");
+    ask_vote(&clients[0], "a", "b");
+    remember(&clients[1]);
+    ask_vote(&clients[2], "b", "a");
+    ask_vote(&clients[0], "a", "b");
+    ask_vote(&clients[1], "b", "a");
+    assert_int_equal(clients[2].answers, 1);
+    assert_true(view_is(clients[2].join.protocol_name, VIEW("b")));
+    assert_true(view_is(clients[0].join.protocol_name, VIEW("b")));
+    ask_vote(&clients[3], "c", "d");
+    assert_int_equal(clients[3].join.ask.status, COORD_INCONSISTENT_PROTOCOL);
+    ask_vote(&clients[3], "c", "a"); /* now only "a" is shared by all */
+    for (int i = 0; i < 3; i++) {
+        remember(&clients[i]);
+        ask_vote(&clients[i], i ? "b" : "a", i ? "a" : "b");
+    }
+    assert_true(view_is(clients[3].join.protocol_name, VIEW("a")));
+}
+
 static void groups_are_described_listed_and_deleted(void **state)
 {
     struct client *c = &clients[2];
@@ -492,6 +556,8 @@ int main(void)
         GROUP_TEST(an_assignment_is_told_to_nobody_before_it_is_durable),
         GROUP_TEST(an_assignment_that_cannot_be_stored_is_an_error_and_a_rebalance),
         GROUP_TEST(members_go_on_after_a_restart),
+        GROUP_TEST(what_members_may_hold_is_bounded),
+        GROUP_TEST(the_protocol_most_vote_for_among_the_shared_wins),
         GROUP_TEST(groups_are_described_listed_and_deleted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

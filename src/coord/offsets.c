@@ -61,9 +61,11 @@ enum coord_status offsets_check(struct coord *c, view group, view member, view i
     return COORD_OK;
 }
 
-static enum coord_status accept(struct coord *c, const struct coord_offset *in,
+static enum coord_status accept(struct group *g, const struct coord_offset *in,
                                 struct offset_value *value)
 {
+    struct coord *c = g->coord;
+
     *value = (struct offset_value){
         .offset = in->offset,
         .leader_epoch = in->leader_epoch,
@@ -72,6 +74,10 @@ static enum coord_status accept(struct coord *c, const struct coord_offset *in,
     };
     if ((int64_t)in->metadata.len > c->config.metadata_bytes_max) {
         return COORD_OFFSET_METADATA_TOO_LARGE;
+    }
+    if (c->counters.offsets >= c->config.offsets_max &&
+        !offset_find(g, in->topic, in->partition)) {
+        return COORD_TOO_MANY;
     }
     bool known = c->store->find(c->store, in->topic, in->partition, &value->topic_id);
     return known ? COORD_OK : COORD_UNKNOWN_TOPIC;
@@ -144,7 +150,7 @@ void offsets_write(struct coord *c, struct coord_ask *ask, view group,
     g = g ? g : group_make(c, group);
     b->values = arena_take(arena, count * sizeof(*b->values));
     for (size_t i = 0; i < count; i++) {
-        offsets[i].status = g ? accept(c, &offsets[i], &b->values[accepted]) : COORD_TOO_MANY;
+        offsets[i].status = g ? accept(g, &offsets[i], &b->values[accepted]) : COORD_TOO_MANY;
         if (!offsets[i].status) {
             records[accepted] =
                 offset_record(c, arena, group, &offsets[i], &b->values[accepted]);

@@ -56,8 +56,9 @@ struct coord {
     struct id_block ids;
     struct timer expiry;
     struct writer scratch;
-    int64_t store_calls; /* under way at the store */
-    int64_t unsettled;   /* transactions to finish since the start */
+    int64_t store_calls;  /* under way at the store */
+    int64_t member_bytes; /* what members offer, all groups together */
+    int64_t unsettled;    /* transactions to finish since the start */
     bool closing;
     _Atomic uint64_t last_ask_id;
     _Atomic int64_t asks; /* posted and not done */
