@@ -1,0 +1,87 @@
+"""An acknowledged record survives kill -9 and power loss: load, sudden ends at any moment, then everything is checked.
+
+What is checked is in support/load.py: nothing acknowledged is lost or moved, nothing invented, nothing twice, what a
+reader saw stays, and read_committed gets whole transactions only. A seed names a run; a failure prints it.
+"""
+
+import random
+
+import pytest
+from support.load import Load
+from support.powerfs import PowerFs, built
+
+KILLS, KILLS_SOAK = 8, 200
+TOPICS = {"narrow": 1, "wide": 6}
+# Small segments and quick checkpoints: more edges in the same time.
+OPTIONS = ["--topic-segment-bytes", "256KiB", "--log-unsynced-max-ms", "300ms", "--log-unsynced-max-bytes", "1MiB",
+           "--log-journal-max-bytes", "16MiB", "--transaction-state-log-num-partitions", "3",
+           "--offsets-topic-num-partitions", "3"]
+
+
+def create(server, topics):
+    for topic, partitions in topics.items():
+        made = server.ask("POST", "/api/v1/topics", {"name": topic, "partitions": partitions})
+        assert made.status in (200, 201), made.body
+
+
+def killed_under_load(server, kills, seed, after_kill):
+    """Everything above, kills times; the counts of the check."""
+    chance = random.Random(seed)
+    server.start()
+    create(server, TOPICS)
+    load = Load(server, TOPICS, seed).start()
+    for _ in range(kills):
+        load.wait_for(chance.choice((0, 1, 100, 1000)), chance.choice((0, 1, 1, 5)))
+        server.kill9()
+        after_kill(chance)
+        server.start()
+    load.wait_for(1, 1)
+    load.finish()
+    counts = load.check()
+    assert counts["acknowledged"] and counts["committed"]
+    server.restart()
+    assert load.check() == counts, "an orderly restart changed what is there"
+    return counts
+
+
+@pytest.fixture(scope="session")
+def powerfs_tools(tmp_path_factory):
+    return built(tmp_path_factory.mktemp("powerfs-tools"))
+
+
+@pytest.fixture
+def powerfs(powerfs_tools, tmp_path):
+    mounted = PowerFs(powerfs_tools, tmp_path / "power")
+    yield mounted
+    mounted.close()
+
+
+def run_kills(servers, kills, seed):
+    print(killed_under_load(servers(*OPTIONS), kills, seed, lambda chance: None))
+
+
+def run_power_losses(servers, powerfs, kills, seed):
+    def lose(chance):
+        powerfs.lose(chance.randrange(1 << 60), chance.choice((0, 0, 10, 50, 90, 100)))
+    server = servers(*OPTIONS, data=powerfs.data, environment=powerfs.environment)
+    print(killed_under_load(server, kills, seed, lose))
+    server.stop()
+
+
+def test_nothing_acknowledged_is_lost_by_kill_9(servers):
+    run_kills(servers, KILLS, 1)
+
+
+def test_nothing_acknowledged_is_lost_by_a_power_failure(servers, powerfs):
+    run_power_losses(servers, powerfs, KILLS, 1)
+
+
+@pytest.mark.soak
+def test_nothing_acknowledged_is_lost_by_200_kills(servers):
+    run_kills(servers, KILLS_SOAK, random.SystemRandom().randrange(1 << 32))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("run", range(5))
+def test_nothing_acknowledged_is_lost_by_40_power_failures(servers, powerfs, run):
+    run_power_losses(servers, powerfs, KILLS_SOAK // 5, random.SystemRandom().randrange(1 << 32))
