@@ -286,16 +286,20 @@ err config_read(struct config *config, int argc, char **argv, bool *help)
     if (!e) {
         e = options_complete(t->rows, t->count, config);
     }
-    free(t);
+    config->table = t;
+    config->broker.options = t->rows;
+    config->broker.option_count = t->count;
+    config->broker.option_values = config;
+    config->broker.topic_defaults = &config->log.defaults;
+    config->broker.folder = config->data;
     return e ? e : complete(config);
 }
 
 void config_fini(struct config *config)
 {
-    struct table *t = table_new();
-
-    options_fini(t->rows, t->count, config);
-    free(t);
+    options_fini(config->table->rows, config->table->count, config);
+    free(config->table);
+    config->table = NULL;
 }
 
 void config_help(struct writer *out)
@@ -312,6 +316,19 @@ void config_reference(struct writer *out)
     struct table *t = table_new();
 
     options_reference(t->rows, t->count, out);
+    free(t);
+}
+
+void config_flags(struct writer *out)
+{
+    struct table *t = table_new();
+    char flag[OPTION_NAME_BYTES];
+
+    for (size_t i = 0; i < t->count; i++) {
+        option_flag(&t->rows[i], flag);
+        write_format(out, "--%s ", t->rows[i].flag ? t->rows[i].flag : flag);
+    }
+    write_format(out, "--config");
     free(t);
 }
 
@@ -332,7 +349,6 @@ void config_to_json(const struct config *config, struct json_writer *j)
     struct table *t = table_new();
     struct writer value = {0};
 
-    json_name(j, "config");
     json_object(j);
     for (size_t i = 0; i < t->count; i++) {
         writer_reset(&value);

@@ -17,6 +17,7 @@ struct config {
     struct broker_config broker;
     struct coord_config coord;
     struct log_config log; /* folder is not an option: data/log */
+    struct table *table;   /* the rows, for the broker to show */
 };
 
 /* Presets, then --config FILE or TIDEMARK_CONFIG, then TIDEMARK_*, then flags. Words that are
@@ -24,8 +25,9 @@ struct config {
 MUST_CHECK err config_read(struct config *config, int argc, char **argv, bool *help);
 void config_fini(struct config *config);
 void config_help(struct writer *out);
-void config_reference(struct writer *out);                               /* docs, Markdown */
-void config_to_json(const struct config *config, struct json_writer *j); /* "config": {...} */
+void config_reference(struct writer *out); /* docs, Markdown */
+void config_flags(struct writer *out);     /* "--data --kafka ...": for completion */
+void config_to_json(const struct config *config, struct json_writer *j); /* an object */
 void config_print(const struct config *config, struct writer *out); /* as a file would say it */
 
 #endif

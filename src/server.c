@@ -124,6 +124,7 @@ static void show_server(struct http_call *call)
     json_name(&j, "uptime_ms");
     json_int(&j, (s->os->tick_ns(s->os) - s->began_ns) / 1000000);
     start_to_json(log_started(s->log), &j);
+    json_name(&j, "config");
     config_to_json(&s->config, &j);
     json_end_object(&j);
     http_reply_json(call, 200);
