@@ -680,6 +680,14 @@ static void someone_goes(struct world *w)
     }
 }
 
+/* Now and then a sync fails: the log takes no more writes until the next start. */
+static void plan_faults(struct world *w, bool any)
+{
+    uint64_t nth = any && os_sim_below(w->sim, 4) == 0 ? 1 + os_sim_below(w->sim, 100) : 0;
+
+    os_sim_plan(w->sim, OS_SIM_SYNC, (struct os_sim_fault){.nth = nth});
+}
+
 static void live(struct world *w)
 {
     size_t steps = os_sim_below(w->sim, STEPS_MAX);
@@ -687,6 +695,7 @@ static void live(struct world *w)
     if (os_sim_below(w->sim, 2)) {
         os_sim_kill_after(w->sim, 1 + os_sim_below(w->sim, 600));
     }
+    plan_faults(w, true);
     while (steps-- && !os_sim_is_dead(w->sim)) {
         if (os_sim_below(w->sim, 2) == 0) {
             someone_goes(w);
@@ -717,6 +726,7 @@ static int64_t run_seed(uint64_t seed)
         check_commits(w);
         live(w);
         os_sim_crash(w->sim);
+        plan_faults(w, false);
     }
     open_life(w, false);
     check_txns(w);

@@ -66,7 +66,8 @@ struct world {
     char owners[GENERATIONS_MAX][PARTITIONS][64]; /* empty: nobody yet */
     int32_t newest;                               /* generation given out so far */
     int64_t syncs;
-    bool quiet; /* nobody comes or goes any more */
+    bool quiet;  /* nobody comes or goes any more */
+    bool faulty; /* a sync may fail in this life */
     uint64_t seed;
 };
 
@@ -329,6 +330,15 @@ static void open_life(struct world *w)
     w->quiet = false;
 }
 
+/* Now and then a sync fails: the log takes no more writes until the next start. */
+static void plan_faults(struct world *w, bool any)
+{
+    uint64_t nth = any && os_sim_below(w->sim, 4) == 0 ? 1 + os_sim_below(w->sim, 100) : 0;
+
+    w->faulty = nth != 0;
+    os_sim_plan(w->sim, OS_SIM_SYNC, (struct os_sim_fault){.nth = nth});
+}
+
 static void live(struct world *w)
 {
     size_t steps = os_sim_below(w->sim, STEPS_MAX);
@@ -336,6 +346,7 @@ static void live(struct world *w)
     if (os_sim_below(w->sim, 2)) {
         os_sim_kill_after(w->sim, 1 + os_sim_below(w->sim, 500));
     }
+    plan_faults(w, true);
     while (steps-- && !os_sim_is_dead(w->sim)) {
         if (os_sim_below(w->sim, 2)) {
             go(w->clients[os_sim_below(w->sim, CLIENTS)]);
@@ -388,10 +399,11 @@ static int64_t run_seed(uint64_t seed)
     for (int i = 0; i < LIVES; i++) {
         open_life(w);
         live(w);
-        if (!os_sim_is_dead(w->sim)) {
+        if (!os_sim_is_dead(w->sim) && !w->faulty) {
             settle_down(w);
         }
         os_sim_crash(w->sim);
+        plan_faults(w, false);
     }
     int64_t syncs = w->syncs;
     os_sim_free(w->sim);
