@@ -83,6 +83,7 @@ err broker_open(struct os *os, const struct broker_config *config, struct log *l
     b->quotas = quotas_new(os, config->produce_rate, config->fetch_rate);
     b->frames = (struct pool){.name = "request frames",
                               .limit_bytes = (size_t)config->queued_bytes_max};
+    b->pieces = (struct pool){.name = "pieces of requests", .limit_bytes = SIZE_MAX};
     b->large_frames = (struct pool){.name = "large request frames",
                                     .limit_bytes = (size_t)config->request_bytes_max};
     uuid_text(log_cluster_id(log), b->cluster_id);
@@ -225,5 +226,6 @@ void broker_metrics(struct broker *broker, struct writer *out)
     metric(out, "received_bytes_total", "counter", "Bytes received.", in);
     metric(out, "sent_bytes_total", "counter", "Bytes sent.", sent);
     metric(out, "request_memory_bytes", "gauge", "Frames of requests in memory.",
-           (int64_t)(broker->frames.used_bytes + broker->large_frames.used_bytes));
+           (int64_t)(broker->frames.used_bytes + broker->large_frames.used_bytes +
+                     broker->pieces.used_bytes));
 }

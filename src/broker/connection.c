@@ -1,9 +1,10 @@
 /* connection.c - sockets of clients: receiving frames, muting, closing.
  *
  * Memory: a receive happens only while the pool of frames is not full. What it brought is
- * charged whatever the pool says (at most LOOP_SCRATCH_BYTES more per loop); the rest of a
- * frame that did not come whole is charged before it is received, and its connection starves,
- * unread, until there is room. SPDX-License-Identifier: Apache-2.0 */
+ * charged whatever the pool says (at most LOOP_SCRATCH_BYTES more per loop); a frame that did
+ * not come whole is charged by its length before the rest is received, and without room for it
+ * its connection starves, unread, with the piece that it has.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "broker/connection.h"
 
 #include <errno.h>
@@ -133,9 +134,11 @@ static void pool_overcharge(struct pool *pool, size_t bytes)
     atomic_fetch_add(&pool->used_bytes, bytes);
 }
 
-static bool pool_is_full(const struct pool *pool)
+/* Pieces count here, but not against whole frames: else nothing but pieces could be left, and
+ * none of them would ever become whole. */
+static bool is_full(const struct broker *b)
 {
-    return pool->used_bytes >= pool->limit_bytes;
+    return b->frames.used_bytes + b->pieces.used_bytes >= b->frames.limit_bytes;
 }
 
 static void starve(struct connection *c)
@@ -162,12 +165,11 @@ static struct buf *frame_new(struct connection *c, uint32_t bytes)
 }
 
 /* Bytes that are here already must be kept; they are charged even if the pool says no. */
-static struct buf *frame_from(struct connection *c, view have, uint32_t room)
+static struct buf *frame_from(struct pool *pool, view have)
 {
-    struct pool *pool = &c->loop->broker->frames;
-    struct buf *frame = buf_new(room);
+    struct buf *frame = buf_new((uint32_t)have.len);
 
-    pool_overcharge(pool, room);
+    pool_overcharge(pool, have.len);
     frame->pool = pool;
     frame->len = (uint32_t)have.len;
     memcpy(frame->bytes, have.at, have.len);
@@ -187,7 +189,7 @@ static void frame_start(struct connection *c, view have)
         memcpy(c->frame->bytes, have.at, have.len);
         return;
     }
-    c->frame = frame_from(c, have, (uint32_t)have.len);
+    c->frame = frame_from(&c->loop->broker->pieces, have);
     starve(c);
 }
 
@@ -236,7 +238,7 @@ static void frames_cut(struct connection *c, view v)
             frame_start(c, v.at ? v : VIEW(""));
             return;
         }
-        c->frame = frame_from(c, view_upto(v, c->frame_bytes), c->frame_bytes);
+        c->frame = frame_from(&c->loop->broker->frames, view_upto(v, c->frame_bytes));
         v = view_from(v, c->frame_bytes);
         frame_done(c);
     }
@@ -276,7 +278,7 @@ static void receive(struct connection *c)
 {
     c->holders++;
     for (int i = 0; i < RECEIVES_MAX && !c->closed && !c->mute; i++) {
-        if (pool_is_full(&c->loop->broker->frames) && !c->frame) {
+        if (is_full(c->loop->broker) && !c->frame) {
             starve(c);
             break;
         }
@@ -424,7 +426,7 @@ static bool feed_one(struct connection *c)
     struct buf *whole = NULL;
 
     if (!c->frame) {
-        return !pool_is_full(&c->loop->broker->frames);
+        return !is_full(c->loop->broker);
     }
     whole = frame_new(c, c->frame_bytes);
     if (!whole) {

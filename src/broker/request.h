@@ -61,6 +61,7 @@ struct broker { /* what handlers work with; filled at broker_open, constant afte
     char cluster_id[UUID_TEXT_BYTES];
     struct listener *listener;
     struct pool frames;       /* memory of frames being received or worked on */
+    struct pool pieces;       /* of frames that wait for room */
     struct pool large_frames; /* of those past half of it, so that each can pass */
     struct loop *loops;
     int loop_count;

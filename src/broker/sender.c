@@ -117,13 +117,17 @@ static enum gather_end gather_range(struct gather *g, struct request *r,
         if (g->count == PARTS_MAX || took == 0) {
             return GATHER_FULL;
         }
-        if (c->cold && c->cold->range == range && from < c->cold->from + c->cold->len) {
+        struct cold_read *cold = c->cold && c->cold->range == range ? c->cold : NULL;
+        if (cold && from >= cold->from && from < cold->from + cold->len) {
             enum gather_end end = gather_cold(g, from, &took);
             if (end != GATHER_ALL) {
                 return end;
             }
         } else {
             uint8_t *at = c->loop->chunk + g->chunk_used;
+            if (cold && from < cold->from) {
+                took = MIN(took, cold->from - from); /* what comes next is being fetched */
+            }
             enum os_read_status status =
                 log_range_read(c->loop->broker->log, range, from, at, took, false);
             if (status == OS_READ_FAILED) {
