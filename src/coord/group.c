@@ -146,6 +146,7 @@ struct record_write {
     struct arena arena;
     int32_t generation;
     struct map assignments; /* of a decision: member id to struct coord_assignment */
+    view renamed;           /* the id of the member whose join waits for this */
 };
 
 static view assignment_for(const struct record_write *w, const struct member *m)
@@ -240,18 +241,20 @@ static void renamed(struct journal_write *write)
     struct record_write *w = (struct record_write *)(void *)write;
     struct group *g = w->group;
 
-    for (size_t i = 0; g->state == GROUP_STABLE && i < g->member_count; i++) {
-        struct member *m = g->members[i];
-        if (m->join && g->generation == w->generation) {
-            member_answer_join(m, write->ok ? COORD_OK : COORD_STORAGE);
-        }
+    struct member *m = map_get(&g->by_id, w->renamed);
+
+    if (m && m->join && g->state == GROUP_STABLE && g->generation == w->generation) {
+        member_answer_join(m, write->ok ? COORD_OK : COORD_STORAGE);
     }
     record_write_free(w);
 }
 
-void group_record_renamed(struct group *g)
+void group_record_renamed(struct member *m)
 {
-    record_write_submit(record_write_new(g), false, false, renamed);
+    struct record_write *w = record_write_new(m->group);
+
+    w->renamed = arena_copy(&w->arena, blob_view(m->id));
+    record_write_submit(w, false, false, renamed);
 }
 
 static void phase_over(struct timer *timer);

@@ -74,7 +74,7 @@ static void join_returning(struct member *m, struct coord_join *join)
     if (g->state == GROUP_STABLE && view_is(group_choose_protocol(g), blob_view(g->protocol))) {
         m->returned = true;
         park_join(m, join);
-        group_record_renamed(g);
+        group_record_renamed(m);
     } else {
         join->skip_assignment = false;
         join->leader = (view){0};

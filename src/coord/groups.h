@@ -97,7 +97,7 @@ void group_lost(struct group *g);          /* a member was removed: go on withou
 void group_decide(struct group *g, const struct coord_sync *sync);
 /* A record to the log that nobody waits for: with the members' state, or a tombstone. */
 void group_record(struct group *g, bool tombstone);
-void group_record_renamed(struct group *g); /* then answers joins parked in Stable */
+void group_record_renamed(struct member *m); /* then answers its join, parked in Stable */
 enum coord_status group_check_member(const struct group *g, view member, view instance,
                                      struct member **out);
 

@@ -320,6 +320,28 @@ static void a_static_member_returns_to_its_place_without_a_rebalance(void **stat
     assert_int_equal(a->join.ask.status, COORD_FENCED_INSTANCE);
 }
 
+static void a_returning_member_is_answered_when_its_new_id_is_durable(void **state)
+{
+    struct client *a = &clients[0];
+
+    (void)state;
+    ask_join(a, "", "one", "topics");
+    remember(a);
+    a->assignments[0] = (struct coord_assignment){view_text(a->member), VIEW("part")};
+    ask_sync(a, 1);
+    fake->hold_back = true;
+    ask_join(a, "", "one", "topics");
+    assert_int_equal(a->answers, 0);
+    fake_let_go(fake);
+    assert_int_equal(a->answers, 1);
+    remember(a);
+    fake_crash(fake);
+    struct coord_config config;
+    coord_config_preset(&config);
+    fake_open(fake, &config);
+    assert_int_equal(beat(a), COORD_OK);
+}
+
 static void a_static_leader_that_knows_skips_its_assignment(void **state)
 {
     struct client *a = &clients[0];
@@ -550,6 +572,7 @@ int main(void)
         GROUP_TEST(bad_joins_say_what_is_wrong),
         GROUP_TEST(leaving_makes_room_at_once),
         GROUP_TEST(a_static_member_returns_to_its_place_without_a_rebalance),
+        GROUP_TEST(a_returning_member_is_answered_when_its_new_id_is_durable),
         GROUP_TEST(a_static_leader_that_knows_skips_its_assignment),
         GROUP_TEST(the_first_join_phase_waits_for_more_members),
         GROUP_TEST(an_abandoned_join_is_answered_and_times_out),
