@@ -29,6 +29,8 @@ struct captured {
     struct writer state;       /* empty: not open, only its start moved */
     struct segment **segments; /* held: those written since the last recovery point */
     size_t segment_count;
+    struct segment **doomed; /* this one's: gone when the checkpoint stands */
+    size_t doomed_count;
 };
 
 static void post_once(struct worker *worker, struct job *job, _Atomic bool *posted)
@@ -84,6 +86,10 @@ static void capture(struct partition *p, struct captured *out)
     *out = (struct captured){.partition = p};
     pthread_mutex_lock(&p->lock);
     atomic_store(&p->dirty, false);
+    out->doomed = p->doomed;
+    out->doomed_count = p->doomed_count;
+    p->doomed = NULL;
+    p->doomed_count = p->doomed_room = 0;
     out->point = p->recovery;
     out->point.start = p->start;
     out->point.stable = p->stable;
@@ -132,6 +138,14 @@ static err write_state(struct log *log, struct captured *c)
     }
     log->os->file_close(log->os, file);
     return e;
+}
+
+static bool is_gone(struct partition *p)
+{
+    pthread_mutex_lock(&p->lock);
+    bool gone = p->gone;
+    pthread_mutex_unlock(&p->lock);
+    return gone;
 }
 
 static err write_files(struct log *log, struct captured *c)
@@ -189,6 +203,7 @@ static err sync_all(struct log *log, struct captured *captured, size_t count)
     }
     for (size_t i = 0; !e && i < count; i++) {
         e = sync_files(log, &captured[i]);
+        e = is_gone(captured[i].partition) ? OK : e; /* its files go too */
     }
     return e ? e : log->os->folder_sync(log->os, path);
 }
@@ -289,8 +304,27 @@ err checkpoint_read(struct log *log, struct checkpoint *out)
                        version, CHECKPOINT_VERSION);
 }
 
-static void captured_done(struct captured *c)
+/* Files that no checkpoint needs any more; after a failure the next one decides. */
+static void drop_doomed(struct captured *c, bool saved)
 {
+    struct partition *p = c->partition;
+
+    for (size_t i = 0; i < c->doomed_count; i++) {
+        if (saved) {
+            segment_drop(c->doomed[i]);
+            continue;
+        }
+        pthread_mutex_lock(&p->lock);
+        p->doomed = array_room(p->doomed, p->doomed_count, &p->doomed_room, sizeof(*p->doomed));
+        p->doomed[p->doomed_count++] = c->doomed[i];
+        pthread_mutex_unlock(&p->lock);
+    }
+    free(c->doomed);
+}
+
+static void captured_done(struct captured *c, bool saved)
+{
+    drop_doomed(c, saved);
     for (size_t i = 0; i < c->segment_count; i++) {
         segment_drop(c->segments[i]);
     }
@@ -316,14 +350,14 @@ static err checkpoint_steps(struct log *log, struct captured *captured, size_t c
 
     for (size_t i = 0; !e && i < count; i++) {
         e = write_files(log, &captured[i]);
-        if (e && captured[i].partition->gone) {
+        if (e && is_gone(captured[i].partition)) {
             e = OK; /* deleted meanwhile */
             writer_reset(&captured[i].state);
         }
     }
-    if (!e && sync_all(log, captured, count)) {
+    e = e ? e : sync_all(log, captured, count);
+    if (e && e != ERR_FULL && e != ERR_BUSY) {
         log_fail(log, "sync of segments failed"); /* a second sync would lie */
-        e = ERR_IO;
     }
     if (!e) {
         set_points(captured, count);
@@ -359,7 +393,7 @@ err checkpoint_run(struct log *log)
         if (e) {
             log_mark_dirty(log, captured[i].partition, 0);
         }
-        captured_done(&captured[i]);
+        captured_done(&captured[i], !e);
     }
     free(captured);
     log->last_checkpoint_ns = log->os->tick_ns(log->os);
@@ -386,6 +420,8 @@ int64_t syncer_turn(struct worker *worker, struct job *jobs)
         err e = checkpoint_run(log);
         if (e == ERR_FULL) {
             log_space_is_out(log); /* the journal still holds what counts; tried again */
+        } else if (e == ERR_BUSY) {
+            trace_warn("log", "checkpoint put off: %s", fault_here.text);
         } else if (e) {
             log_fail(log, "checkpoint failed");
             return WORKER_NEVER;

@@ -37,6 +37,9 @@ struct model {
     int64_t end;                /* one past the last acked offset */
     int64_t seen;               /* high as a reader saw it */
     bool keeps;                 /* flush.policy=sync */
+    int64_t producer;           /* its id, all batches of the partition are its */
+    int32_t sequence;           /* of its next record */
+    struct batch_info last;     /* the last batch found at a start */
 };
 
 struct world {
@@ -45,6 +48,8 @@ struct world {
     struct log *log;
     struct topic *topics[2]; /* 0: sync, 1: os */
     struct model models[2][PARTITIONS];
+    bool churning;                              /* a topic change is under way */
+    enum { MAY_BE, IS_THERE, IS_GONE } passing; /* the topic of that name, as was promised */
     int64_t next_id;
     int64_t operations;
     uint64_t seed;
@@ -57,6 +62,11 @@ struct put { /* an append under way */
     int64_t id;
     size_t count;
     bool done;
+};
+
+struct churn {
+    struct log_change change;
+    struct world *world;
 };
 
 #define require(condition, w)                                                                  \
@@ -90,11 +100,16 @@ static void put_start(struct world *w)
     size_t count = 1 + os_sim_below(w->sim, 4);
     struct record *records = xcalloc(count, sizeof(*records));
     struct put *put = xcalloc(1, sizeof(*put));
-    struct batch_build build = {.records = records, .count = count, .producer_id = -1};
+    struct model *model = &w->models[t][index];
+    struct batch_build build = {.records = records,
+                                .count = count,
+                                .producer_id = model->producer,
+                                .base_sequence = model->sequence};
     size_t padding = os_sim_below(w->sim, 10) ? os_sim_below(w->sim, 300) : 5000;
 
     put->world = w;
-    put->model = &w->models[t][index];
+    put->model = model;
+    model->sequence += (int32_t)count;
     put->id = w->next_id;
     put->count = count;
     for (size_t i = 0; i < count; i++) {
@@ -113,6 +128,32 @@ static void put_start(struct world *w)
     free(records);
     log_append(w->log, &put->append);
     w->operations++;
+}
+
+static void note_last(struct model *m, view batches)
+{
+    while (batches.len && batch_peek(batches, &m->last) == BATCH_FINE) {
+        m->sequence = m->last.base_sequence + m->last.record_count;
+        batches = view_from(batches, m->last.bytes);
+    }
+}
+
+/* The producer's last batch once more, as a client does that saw no answer: not a second time.
+ */
+static void repeat_last(struct world *w, struct partition *p, struct model *m)
+{
+    struct testing_record records[] = {
+        {"k", "v", 1}, {"k", "v", 1}, {"k", "v", 1}, {"k", "v", 1}};
+    struct batch_build head = {.producer_id = m->producer,
+                               .base_sequence = m->last.base_sequence};
+    enum log_append_status status;
+
+    if (m->end > 0) {
+        int64_t offset = testing_append(w->sim, w->log, p, records,
+                                        (size_t)m->last.record_count, &head, &status);
+        require(status == LOG_APPEND_DUPLICATE, w);
+        require(offset == m->last.base_offset, w);
+    }
 }
 
 /* Compares what the partition holds with the model, and takes it over. */
@@ -147,6 +188,7 @@ static void check_partition(struct world *w, struct partition *p, struct model *
             m->acked[at++] = id;
         }
         batch_walk_fini(&walk);
+        note_last(m, (view){bytes->bytes, bytes->len});
         buf_drop(bytes);
     }
     found_end = at;
@@ -155,6 +197,10 @@ static void check_partition(struct world *w, struct partition *p, struct model *
         m->acked[at] = 0;
     }
     m->end = m->seen = found_end;
+    if (!found_end) {
+        m->sequence = 0;
+    }
+    repeat_last(w, p, m);
 }
 
 static void check_all(struct world *w)
@@ -184,6 +230,66 @@ static void open_life(struct world *w)
         w->topics[1] = log_topic(w->log, VIEW("cached"));
     }
     require(w->topics[0] && w->topics[1], w);
+    struct topic *passing = log_topic(w->log, VIEW("passing"));
+    require(w->passing != IS_THERE || passing, w);
+    require(w->passing != IS_GONE || !passing, w);
+    topic_drop(passing);
+    w->churning = false;
+}
+
+/* Topics that come and go; what became of the last change is not waited for. */
+static void churn_done(struct log_change *change)
+{
+    struct churn *churn = (struct churn *)change;
+
+    churn->world->churning = false;
+    topic_drop(change->topic);
+    if (os_sim_is_dead(churn->world->sim) || change->fault) {
+        return;
+    }
+    churn->world->passing = change->kind == LOG_TOPIC_CREATE ? IS_THERE : IS_GONE;
+}
+
+static void churn_start(struct world *w)
+{
+    struct topic *there = log_topic(w->log, VIEW("passing"));
+    struct churn *churn = xcalloc(1, sizeof(*churn));
+
+    churn->world = w;
+    churn->change = (struct log_change){
+        .kind = there ? LOG_TOPIC_DELETE : LOG_TOPIC_CREATE,
+        .name = VIEW("passing"),
+        .partition_count = 2,
+        .topic = there,
+        .done = churn_done,
+    };
+    w->churning = true;
+    w->passing = MAY_BE;
+    log_change(w->log, &churn->change);
+    w->operations++;
+}
+
+static void passing_done(struct log_append *a)
+{
+    topic_drop(partition_topic(a->partition));
+}
+
+/* Some data in it, so that its files are in the way of its end. */
+static void churn_put(struct world *w)
+{
+    struct topic *there = log_topic(w->log, VIEW("passing"));
+    struct record record = {.value = VIEW("passing by")};
+    struct batch_build build = {.records = &record, .count = 1, .producer_id = -1};
+    struct put *put = xcalloc(1, sizeof(*put));
+
+    if (there) {
+        put->append.partition = topic_partition(there, 0);
+        put->append.acks = LOG_ACKS_DURABLE;
+        put->append.done = passing_done;
+        put->append.hold = batch_new(&build, &put->append.batch);
+        require(batch_check(put->append.batch, &put->append.info) == BATCH_FINE, w);
+        log_append(w->log, &put->append);
+    }
 }
 
 static void see(struct world *w)
@@ -222,6 +328,11 @@ static void live(struct world *w)
         if (os_sim_below(w->sim, 3) == 0) {
             put_start(w);
             appends--;
+            if (!w->churning && os_sim_below(w->sim, 10) == 0) {
+                churn_start(w);
+            } else if (os_sim_below(w->sim, 10) == 0) {
+                churn_put(w);
+            }
         } else if (!os_sim_step(w->sim)) {
             os_sim_advance(w->sim, 1000000);
         }
@@ -273,6 +384,8 @@ static int64_t run_seed(uint64_t seed)
     w->next_id = 1;
     for (int32_t i = 0; i < PARTITIONS; i++) {
         w->models[0][i].keeps = true;
+        w->models[0][i].producer = 100 + i;
+        w->models[1][i].producer = 200 + i;
     }
     for (int i = 0; i < LIVES; i++) {
         open_life(w);

@@ -35,7 +35,11 @@ void partition_free(struct partition *p)
     for (size_t i = 0; i < p->segment_count; i++) {
         segment_drop(p->segments[i]);
     }
+    for (size_t i = 0; i < p->doomed_count; i++) {
+        segment_drop(p->doomed[i]);
+    }
     free(p->segments);
+    free(p->doomed);
     free(p->epochs);
     producers_free(p->producers);
     pthread_mutex_destroy(&p->lock);
@@ -250,20 +254,19 @@ err partition_epoch_end(struct partition *p, int32_t epoch, int32_t *found, int6
     return OK;
 }
 
-/* Takes segments that end at or before start off the list; the caller drops them. */
-static size_t cut_front(struct partition *p, struct segment ***out)
+/* Takes segments that end at or before start off the list. Their files stay until a checkpoint
+ * says that they are not needed. */
+static size_t cut_front(struct partition *p)
 {
     size_t count = 0;
 
     while (count + 1 < p->segment_count && p->segments[count]->next <= p->start &&
            p->segments[count]->sealed) {
-        count++;
-    }
-    *out = count ? xmalloc(count * sizeof(**out)) : NULL;
-    for (size_t i = 0; i < count; i++) {
-        (*out)[i] = p->segments[i];
-        (*out)[i]->deleted = true;
-        p->bytes -= (*out)[i]->bytes;
+        struct segment *s = p->segments[count++];
+        s->deleted = true;
+        p->bytes -= s->bytes;
+        p->doomed = array_room(p->doomed, p->doomed_count, &p->doomed_room, sizeof(*p->doomed));
+        p->doomed[p->doomed_count++] = s;
     }
     if (count) {
         memmove(p->segments, p->segments + count,
@@ -275,7 +278,6 @@ static size_t cut_front(struct partition *p, struct segment ***out)
 
 void partition_trim(struct partition *p, int64_t start)
 {
-    struct segment **dead = NULL;
     size_t count = 0;
 
     pthread_mutex_lock(&p->lock);
@@ -283,7 +285,7 @@ void partition_trim(struct partition *p, int64_t start)
         p->start = start;
         p->stable = MAX(p->stable, start);
         if (atomic_load(&p->opened)) {
-            count = cut_front(p, &dead);
+            count = cut_front(p);
             while (p->epoch_count > 1 && p->epochs[1].offset <= start) {
                 memmove(p->epochs, p->epochs + 1, --p->epoch_count * sizeof(*p->epochs));
             }
@@ -293,11 +295,10 @@ void partition_trim(struct partition *p, int64_t start)
         }
     }
     pthread_mutex_unlock(&p->lock);
-    for (size_t i = 0; i < count; i++) {
-        segment_drop(dead[i]);
-    }
-    free(dead);
     log_mark_dirty(p->topic->log, p, 0);
+    if (count) {
+        log_ask_sync(p->topic->log);
+    }
 }
 
 void partition_destroy(struct partition *p)

@@ -58,6 +58,8 @@ struct partition {
     int64_t bytes;                    /* L */
     struct segment **segments;        /* L ascending; the last one is active */
     size_t segment_count, segment_room;
+    struct segment **doomed; /* L trimmed: their files go after the next checkpoint */
+    size_t doomed_count, doomed_room;
     struct epoch_start *epochs; /* L ascending */
     size_t epoch_count, epoch_room;
     struct producers *producers;             /* L NULL: none seen */

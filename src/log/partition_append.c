@@ -191,7 +191,15 @@ err partition_roll(struct partition *p)
     struct log *log = p->topic->log;
     struct segment *last = p->segment_count ? p->segments[p->segment_count - 1] : NULL;
     struct segment *s = segment_new(p, p->end);
+    os_file file;
 
+    /* The file is there before anybody may want to sync it. */
+    err e = files_use(log->files, s, true, true, &file);
+    if (e) {
+        segment_drop(s);
+        return e;
+    }
+    files_done(log->files, s);
     pthread_mutex_lock(&p->lock);
     if (last && last->index_room) {
         atomic_fetch_add(&log->index_cache_used,

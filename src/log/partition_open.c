@@ -321,6 +321,19 @@ static err recover_segment(struct partition *p, struct segment *s, int64_t journ
     return scan.next < journaled_end ? broken(p, &scan) : cut_file(p, &scan);
 }
 
+/* A file that retention had given up, but a crash kept. */
+static void remove_left(struct partition *p, int64_t base)
+{
+    for (size_t i = 0; i < p->segment_count; i++) {
+        if (p->segments[i]->base == base) {
+            return;
+        }
+    }
+    struct segment *s = segment_new(p, base);
+    s->deleted = true;
+    segment_drop(s);
+}
+
 static err recover_segments(struct partition *p, const struct bases *bases,
                             int64_t journaled_end)
 {
@@ -330,7 +343,8 @@ static err recover_segments(struct partition *p, const struct bases *bases,
 
     for (size_t i = 0; !e && i < bases->count; i++) {
         if (last && bases->at[i] <= last->base) {
-            continue; /* known, or retention has dropped it */
+            remove_left(p, bases->at[i]);
+            continue;
         }
         struct segment *s = segment_new(p, bases->at[i]);
         if (!whole ||
