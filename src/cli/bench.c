@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include "cli/bench_load.h"
+#include "cli/cli.h"
 
-#define EXIT_USAGE 2
 #define MS(ns) ((double)(ns) / 1e6)
 
 static const char *const acks_choices[] = {"all", "1", NULL};
@@ -145,7 +145,7 @@ static void open_files_allow(void)
     }
 }
 
-static err topics_prepare(const struct bench_plan *plan, int64_t *created_ns)
+static err topics_prepare(const struct bench_plan *plan, int64_t *created_ns, bool *reached)
 {
     const struct bench_topics topics = {.name = plan->topic,
                                         .config = plan->config,
@@ -154,6 +154,7 @@ static err topics_prepare(const struct bench_plan *plan, int64_t *created_ns)
     int fd;
     err e = bench_connect(plan->kafka, &fd);
 
+    *reached = !e;
     if (e) {
         return e;
     }
@@ -257,12 +258,12 @@ static void report_text(const struct report *report)
     }
 }
 
-static err bench_do(const struct verb *verb, struct bench_plan *plan)
+static err bench_do(const struct verb *verb, struct bench_plan *plan, bool *reached)
 {
     struct bench_run run = {.plan = plan, .load = verb->load, .seconds = 1};
     struct bench_counts *counts = xcalloc(1, sizeof(*counts));
     struct report report = {verb, &run, counts, -1};
-    err e = topics_prepare(plan, &report.created_ns);
+    err e = topics_prepare(plan, &report.created_ns, reached);
 
     bench_batch_init(&run.batch, plan);
     if (!e && verb->load == &bench_load_produce && plan->rate) {
@@ -287,23 +288,24 @@ int cli_bench(int argc, char **argv)
 {
     struct bench_plan plan = {0};
     const struct verb *verb = argc > 0 ? verb_find(argv[0]) : NULL;
-    int code = EXIT_USAGE;
+    int code = CLI_USAGE;
+    bool reached = false;
 
     for (int i = 0; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0) {
             usage(stdout);
-            return EXIT_SUCCESS;
+            return CLI_DONE;
         }
     }
     if (!verb) {
         usage(stderr);
-        return EXIT_USAGE;
+        return CLI_USAGE;
     }
     open_files_allow();
     err e = plan_fill(&plan, verb, &argc, argv);
     if (!e) {
-        e = bench_do(verb, &plan);
-        code = e ? EXIT_FAILURE : EXIT_SUCCESS;
+        e = bench_do(verb, &plan, &reached);
+        code = !e ? CLI_DONE : reached ? CLI_FAILED : CLI_UNREACHABLE;
     }
     if (e) {
         fprintf(stderr, "tidemark bench %s: %s\n", verb->name, fault_here.text);
