@@ -82,23 +82,6 @@ static void answer(struct request *r)
     request_reply(r);
 }
 
-/* Each group once: repeats would make a small question a large answer. */
-static size_t drop_repeats(view *groups, size_t count)
-{
-    struct map seen = {0};
-    size_t kept = 0;
-
-    for (size_t i = 0; i < count; i++) {
-        if (!map_get(&seen, groups[i])) {
-            groups[kept] = groups[i];
-            map_put(&seen, groups[kept], &groups[kept]);
-            kept++;
-        }
-    }
-    map_fini(&seen);
-    return kept;
-}
-
 void describe_groups_handle(struct request *r)
 {
     struct ask *ask = r->ask;

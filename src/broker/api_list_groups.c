@@ -5,19 +5,29 @@
 #include "broker/asks.h"
 
 #define GROUP_TYPE VIEW("classic")
+#define FILTERS_MAX 100 /* each group is compared with each */
+
+static view *read_filters(struct request *r, size_t *count)
+{
+    view *filters = request_items(r, 1, sizeof(*filters), count, NULL);
+
+    for (size_t i = 0; i < *count; i++) {
+        filters[i] = read_text(&r->body, r->flexible);
+    }
+    return filters;
+}
 
 void list_groups_read(struct request *r)
 {
-    struct reader *in = &r->body;
     struct coord_list_groups *list = r->ask = arena_take(&r->arena, sizeof(*list));
 
     if (r->version >= 4) {
-        list->states = read_text_array(in, r->flexible, &r->arena, &list->state_count);
+        list->states = read_filters(r, &list->state_count);
     }
     if (r->version >= 5) {
-        list->types = read_text_array(in, r->flexible, &r->arena, &list->type_count);
+        list->types = read_filters(r, &list->type_count);
     }
-    read_tags(in, r->flexible);
+    read_tags(&r->body, r->flexible);
 }
 
 static void answer(struct request *r)
@@ -49,6 +59,11 @@ void list_groups_handle(struct request *r)
 {
     struct coord_list_groups *list = r->ask;
 
+    if (list->state_count > FILTERS_MAX || list->type_count > FILTERS_MAX) {
+        list->ask.status = COORD_INVALID_REQUEST;
+        answer(r);
+        return;
+    }
     request_asks(r, &list->ask, answer);
     coord_list_groups(r->broker->coord, list);
 }

@@ -234,11 +234,29 @@ static void gather(struct request *r, struct group_ask *group, struct coord_fetc
     fetch->offset_count = at;
 }
 
+/* Each group once: repeats of "all" would make a small question a large answer. */
+static void drop_repeated_groups(struct ask *ask)
+{
+    struct map seen = {0};
+    size_t kept = 0;
+
+    for (size_t i = 0; i < ask->group_count; i++) {
+        if (!map_get(&seen, ask->groups[i].group)) {
+            ask->groups[kept] = ask->groups[i];
+            map_put(&seen, ask->groups[kept].group, &ask->groups[kept]);
+            kept++;
+        }
+    }
+    ask->group_count = kept;
+    map_fini(&seen);
+}
+
 void offset_fetch_handle(struct request *r)
 {
     struct ask *ask = r->ask;
     struct coord_fetch *fetch = &ask->fetch;
 
+    drop_repeated_groups(ask);
     fetch->group_count = ask->group_count;
     fetch->groups = arena_take(&r->arena, ask->group_count * sizeof(*fetch->groups));
     for (size_t i = 0; i < ask->group_count; i++) {

@@ -35,9 +35,18 @@
     X(25, 0, 4, 3, "AddOffsetsToTxn", add_offsets_to_txn)                                      \
     X(26, 0, 5, 3, "EndTxn", end_txn)                                                          \
     X(28, 0, 6, 3, "TxnOffsetCommit", txn_offset_commit)                                       \
+    X(32, 0, 4, 4, "DescribeConfigs", describe_configs)                                        \
+    X(33, 0, 2, 2, "AlterConfigs", alter_configs)                                              \
+    X(35, 0, 5, 2, "DescribeLogDirs", describe_log_dirs)                                       \
     X(37, 0, 3, 2, "CreatePartitions", create_partitions)                                      \
     X(42, 0, 3, 2, "DeleteGroups", delete_groups)                                              \
-    X(47, 0, 0, NEVER_FLEXIBLE, "OffsetDelete", offset_delete)
+    X(44, 0, 1, 1, "IncrementalAlterConfigs", incremental_alter_configs)                       \
+    X(47, 0, 0, NEVER_FLEXIBLE, "OffsetDelete", offset_delete)                                 \
+    X(60, 0, 2, 0, "DescribeCluster", describe_cluster)                                        \
+    X(61, 0, 0, 0, "DescribeProducers", describe_producers)                                    \
+    X(65, 0, 0, 0, "DescribeTransactions", describe_transactions)                              \
+    X(66, 0, 1, 0, "ListTransactions", list_transactions)                                      \
+    X(75, 0, 0, 0, "DescribeTopicPartitions", describe_topic_partitions)
 
 #define X(key, oldest, newest, flexible, name, functions)                                      \
     void functions##_read(struct request *r);                                                  \

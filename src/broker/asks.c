@@ -29,6 +29,22 @@ void request_waits(struct request *r, struct coord_ask *ask)
     r->gone = give_up;
 }
 
+size_t drop_repeats(view *names, size_t count)
+{
+    struct map seen = {0};
+    size_t kept = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        if (!map_get(&seen, names[i])) {
+            names[kept] = names[i];
+            map_put(&seen, names[kept], &names[kept]);
+            kept++;
+        }
+    }
+    map_fini(&seen);
+    return kept;
+}
+
 view view_or_empty(view v)
 {
     return v.at ? v : VIEW("");

@@ -10,6 +10,9 @@
 void request_asks(struct request *r, struct coord_ask *ask, void (*next)(struct request *r));
 /* After it was put: the ask waits for others, so a client that leaves must take it along. */
 void request_waits(struct request *r, struct coord_ask *ask);
+/* Each name once, in their order; gives how many. A repeat would make a small question a large
+ * answer. */
+size_t drop_repeats(view *names, size_t count);
 view view_or_empty(view v); /* "" for a null view */
 
 #endif

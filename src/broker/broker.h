@@ -12,6 +12,8 @@
 struct broker;
 struct coord;
 struct log;
+struct option;
+struct topic_settings;
 
 struct broker_config {
     const char *listen;        /* "127.0.0.1:9092"; port 0 picks a free one */
@@ -29,6 +31,12 @@ struct broker_config {
     int64_t fetch_bytes_max;   /* of one answer, whatever the client asks */
     int64_t produce_rate;      /* bytes per second and client id; 0: no quota */
     int64_t fetch_rate;
+    const char *folder;           /* of the log's data, for DescribeLogDirs; NULL: not said */
+    const struct option *options; /* the server's own, shown by DescribeConfigs; borrowed */
+    size_t option_count;
+    const void *option_values;
+    const struct topic_settings *topic_defaults; /* of topics that do not say otherwise;
+                                                    borrowed; NULL: the presets */
 };
 
 void broker_config_preset(struct broker_config *config);

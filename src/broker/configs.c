@@ -10,7 +10,8 @@ int16_t configs_read(struct request *r, const struct config_ask *asked, size_t c
 
     for (size_t i = 0; i < count; i++) {
         if (!asked[i].value.at) {
-            *words = arena_format(&r->arena, "%.*s has no value", VIEW_ARG(asked[i].name));
+            *words = arena_format(&r->arena, "%.*s has no value",
+                                  VIEW_ARG(view_upto(asked[i].name, 80)));
             return KAFKA_INVALID_CONFIG;
         }
         settings[i].name = arena_text(&r->arena, asked[i].name);

@@ -1,0 +1,144 @@
+"""Every advertised version of every API, against the protocol's own field lists: random requests are understood, and
+answers are exactly what the lists say. Skipped where the lists are not there. TIDEMARK_SEED repeats a run."""
+
+import os
+import random
+import socket
+import struct
+import uuid
+
+import pytest
+from support import messages
+
+ROUNDS = 30             # random requests of each version
+SECONDS = 30
+UNKNOWN_TAG = 4000      # a tagged field from the future
+TOPIC, GROUP = "known", "group"
+
+# What random values must not do: wait long, ask for no answer, or take this test's machine.
+FIXED_VALUES = {
+    "MaxWaitMs": lambda r: r.choice([0, 1, 20]),
+    "Acks": lambda r: r.choice([-1, 1]),
+    "NumPartitions": lambda r: r.choice([-1, 0, 1, 3]),
+    "Count": lambda r: r.choice([0, 1, 2, 4]),
+    "RebalanceTimeoutMs": lambda r: r.choice([-1, 10, 1000]),
+    "SessionTimeoutMs": lambda r: r.choice([0, 6000, 10000]),
+}
+
+
+@pytest.fixture(scope="module")
+def field_lists():
+    found = messages.schemas()
+    if found is None:
+        pytest.skip(f"the protocol's field lists are not in {messages.FOLDER}")
+    return found
+
+
+class Connection:
+    def __init__(self, server, field_lists):
+        host, port = server.kafka.rsplit(":", 1)
+        self.socket = socket.create_connection((host, int(port)), SECONDS)
+        self.field_lists, self.correlation = field_lists, 0
+
+    def close(self):
+        self.socket.close()
+
+    def receive(self, count):
+        raw = b""
+        while len(raw) < count:
+            more = self.socket.recv(count - len(raw))
+            assert more, "the connection was closed"
+            raw += more
+        return raw
+
+    def ask(self, key, version, values, unknown_tags=None):
+        """Sends a request and gives its answer, decoded."""
+        request = messages.pick(self.field_lists, key, "request", version)
+        response = messages.pick(self.field_lists, key, "response", version)
+        flexible = request.is_flexible(version)
+        self.correlation += 1
+        body = struct.pack(">hhih4s", key, version, self.correlation, 4, b"test") + (b"\x00" if flexible else b"")
+        body += messages.Encoder(request, version).encode(values, unknown_tags if flexible else None)
+        self.socket.sendall(struct.pack(">i", len(body)) + body)
+        raw = self.receive(struct.unpack(">i", self.receive(4))[0])
+        assert struct.unpack(">i", raw[:4])[0] == self.correlation
+        raw = raw[4:]
+        if flexible and key != messages.API_VERSIONS:
+            assert raw[:1] == b"\x00", "the response header has no tagged fields"
+            raw = raw[1:]
+        return messages.Decoder(response, version, raw).decode()
+
+
+class Filler:
+    """Random values for a request, with a preference for those that mean something."""
+
+    def __init__(self, seed, topic_id):
+        self.random, self.topic_id = random.Random(seed), topic_id
+
+    def fill(self, fields, key, version):
+        return {field.name: self.value(field, key, version) for field in fields
+                if field.present(version) and not (field.is_tagged(version) and self.random.random() < 0.5)}
+
+    def value(self, field, key, version):
+        if field.may_be_null(version) and self.random.random() < 0.3 and not self.must_be(field, key, version):
+            return None
+        if field.is_array:
+            return [self.one(field, key, version) for _ in range(self.random.choice([0, 1, 1, 2, 3]))]
+        return self.one(field, key, version)
+
+    def must_be(self, field, key, version):
+        return key == 3 and version in (10, 11) and field.name == "Name"  # those versions cannot be asked by id
+
+    def one(self, field, key, version):
+        r = self.random
+        if field.fields is not None:
+            return self.fill(field.fields, key, version)
+        if field.name in FIXED_VALUES:
+            return FIXED_VALUES[field.name](r)
+        if field.item in messages.FIXED and field.item != "float64":
+            bits = 8 * struct.calcsize(messages.FIXED[field.item])
+            return r.choice([-1, 0, 0, 1, 2, r.getrandbits(bits - 1), -r.getrandbits(bits - 1)])
+        if field.item == "string":
+            return r.choice([TOPIC, GROUP, "", "1", "odd name!", "ü" * r.randrange(40), f"fresh{r.getrandbits(20)}"])
+        return {"bool": lambda: r.random() < 0.5, "float64": r.random,
+                "uuid": lambda: r.choice([self.topic_id, bytes(16), uuid.UUID(int=r.getrandbits(128)).bytes]),
+                "bytes": lambda: r.randbytes(r.randrange(60)), "records": lambda: r.randbytes(r.randrange(90))}[field.item]()
+
+
+@pytest.fixture(scope="module")
+def seed():
+    return os.environ.get("TIDEMARK_SEED") or str(random.SystemRandom().getrandbits(32))
+
+
+def advertised(connection):
+    answer = connection.ask(messages.API_VERSIONS, 0, {})
+    return [(api["ApiKey"], version) for api in answer["ApiKeys"] for version in range(api["MinVersion"], api["MaxVersion"] + 1)]
+
+
+def make_topic(connection):
+    """A topic, so that some of what random requests name is there; gives its id."""
+    connection.ask(19, 7, {"Topics": [{"Name": TOPIC, "NumPartitions": 3, "ReplicationFactor": 1, "Assignments": [],
+                                       "Configs": []}], "timeoutMs": 1000, "validateOnly": False})
+    answer = connection.ask(3, 12, {"Topics": [{"TopicId": bytes(16), "Name": TOPIC}], "AllowAutoTopicCreation": False,
+                                    "IncludeTopicAuthorizedOperations": False})
+    return answer["Topics"][0]["TopicId"]
+
+
+def test_every_version_of_every_api_is_spoken_as_its_field_list_says(servers, field_lists, seed):
+    print(f"TIDEMARK_SEED={seed}")
+    server = servers("--group-initial-rebalance-delay-ms", "0").start()
+    connection = Connection(server, field_lists)
+    pairs = advertised(connection)
+    topic_id = make_topic(connection)
+    for key, version in pairs:
+        request = messages.pick(field_lists, key, "request", version)
+        for round_ in range(ROUNDS):
+            filler = Filler(f"{seed}/{key}/{version}/{round_}", topic_id)
+            values = filler.fill(request.fields, key, version)
+            future = {UNKNOWN_TAG: filler.random.randbytes(5)} if round_ % 2 else None
+            try:
+                connection.ask(key, version, values, future)
+            except (AssertionError, OSError) as problem:
+                raise AssertionError(f"{request.name} version {version}, TIDEMARK_SEED={seed}: {problem}\n{values}") from problem
+    connection.close()
+    assert len(pairs) > 150
