@@ -48,7 +48,7 @@ static void share_descriptors(struct config *config)
 static err lock_data(struct server *s)
 {
     char *path = text_format("%s/tidemark.lock", s->config.data);
-    err e = s->os->folder_make(s->os, s->config.data);
+    err e = os_make_folder(s->os, s->config.data);
 
     e = e ? e : s->os->path_lock(s->os, path, &s->lock);
     if (e == ERR_BUSY) {

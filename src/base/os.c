@@ -81,6 +81,27 @@ err os_write_at(struct os *os, os_file file, view bytes, int64_t position)
     return bytes.len ? os->file_write(os, file, &part, 1, position) : OK;
 }
 
+err os_make_folder(struct os *os, const char *path)
+{
+    char *above = xstrdup(path);
+    size_t len = strlen(above);
+    err e = os->folder_make(os, path);
+
+    while (len && above[len - 1] == '/') {
+        len--;
+    }
+    while (len && above[len - 1] != '/') {
+        len--;
+    }
+    while (len > 1 && above[len - 1] == '/') {
+        len--; /* but the root's own */
+    }
+    above[len] = '\0';
+    e = e ? e : os->folder_sync(os, len ? above : ".");
+    free(above);
+    return e;
+}
+
 #define TREE_DEPTH_MAX 64
 
 struct names {

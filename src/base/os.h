@@ -82,6 +82,8 @@ MUST_CHECK err os_read_file(struct os *os, const char *path, size_t limit, struc
 /* Replaces path as a whole: temporary file, sync, rename, folder sync. */
 MUST_CHECK err os_replace_file(struct os *os, const char *folder, const char *name, view bytes);
 MUST_CHECK err os_write_at(struct os *os, os_file file, view bytes, int64_t position);
+/* folder_make, and its name on disk in the folder above it. */
+MUST_CHECK err os_make_folder(struct os *os, const char *path);
 MUST_CHECK err os_remove_tree(struct os *os, const char *folder);
 
 #endif

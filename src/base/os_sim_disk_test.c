@@ -291,6 +291,21 @@ static void sync_all_keeps_everything(void **state)
     }
 }
 
+static void a_folder_made_with_its_name_is_there_after_a_power_loss(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        struct os_sim *sim = sim_at(seed);
+        struct os *os = os_sim_os(sim);
+        assert_ok(os_make_folder(os, "/a"));
+        assert_ok(os_make_folder(os, "/a/b"));
+        assert_ok(os_make_folder(os, "/a"));
+        os_sim_crash(sim);
+        assert_true(is_there(os, "/a/b"));
+        os_sim_free(sim);
+    }
+}
+
 static void replacing_a_file_leaves_old_or_new_at_every_point(void **state)
 {
     size_t old = 0, fresh = 0;
@@ -610,6 +625,7 @@ int main(void)
         TEST(a_rename_between_folders_happens_whole_or_not),
         TEST(a_folder_is_lost_with_all_in_it),
         TEST(sync_all_keeps_everything),
+        TEST(a_folder_made_with_its_name_is_there_after_a_power_loss),
         TEST(replacing_a_file_leaves_old_or_new_at_every_point),
         TEST(shrinking_may_be_lost_but_nothing_of_the_cut_part_mixes),
         TEST(what_a_cut_removed_reads_as_zeros_when_the_file_grows_again),

@@ -48,19 +48,6 @@ static err start_workers(struct log *log)
     return e;
 }
 
-/* The folder's own name must survive too. */
-static err sync_parent(struct log *log)
-{
-    char *parent = xstrdup(log->folder), *slash = strrchr(parent, '/');
-
-    if (slash) {
-        slash[slash == parent ? 1 : 0] = '\0';
-    }
-    err e = log->os->folder_sync(log->os, slash ? parent : ".");
-    free(parent);
-    return e;
-}
-
 static err lock_folder(struct log *log)
 {
     char path[PATH_BYTES];
@@ -68,8 +55,7 @@ static err lock_folder(struct log *log)
     if (strlen(log->folder) > PATH_BYTES / 2) {
         return fault(ERR_INVALID, "data folder's path is longer than %d bytes", PATH_BYTES / 2);
     }
-    err e = log->os->folder_make(log->os, log->folder);
-    e = e ? e : sync_parent(log);
+    err e = os_make_folder(log->os, log->folder);
     snprintf(path, sizeof(path), "%s/lock", log->folder);
     return e ? e : log->os->path_lock(log->os, path, &log->lock_file);
 }
