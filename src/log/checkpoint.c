@@ -108,7 +108,8 @@ static void capture(struct partition *p, struct captured *out)
         };
         out->segments = xmalloc(p->segment_count * sizeof(struct segment *));
         for (size_t i = 0; i < p->segment_count; i++) {
-            if (p->segments[i]->base >= p->recovery.segment) {
+            if (p->segments[i]->base >= p->recovery.segment &&
+                p->segments[i]->bytes) { /* an empty one may have no file yet */
                 out->segments[out->segment_count++] = segment_hold(p->segments[i]);
             }
         }
