@@ -8,8 +8,8 @@
  *
  * Only what lies before the recovery point is touched: the journal may still write behind it. A
  * crash before the rename leaves the old files. One between rename and checkpoint leaves a file
- * that reaches past what the state file says of it, and the files it stands for: opening reads
- * it again and drops those. Readers keep the old file by its open descriptor.
+ * that is not what the state file says of it, named by the file "swapping", and those it stands
+ * for: opening reads it again and drops them. Readers keep the old file by its descriptor.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "log/compact.h"
 
@@ -256,8 +256,10 @@ static bool install(struct partition *p, struct segment *to, struct segment **gr
     if (there) {
         for (size_t i = 0; i < count; i++) {
             p->bytes -= group[i]->bytes;
-            group[i]->deleted = i > 0; /* the first one's name is taken over */
-            segment_drop(group[i]);    /* the list's; the plan holds its own */
+        }
+        segment_drop(group[0]); /* the list's; the plan has its own, its name is taken over */
+        for (size_t i = 1; i < count; i++) {
+            partition_doom(p, group[i]);
         }
         p->bytes += to->bytes;
         p->segments[first] = segment_hold(to);
@@ -273,14 +275,28 @@ static bool install(struct partition *p, struct segment *to, struct segment **gr
     return there;
 }
 
-/* The state file on disk still names them: they stay until a later one does not. */
-static void keep_files(struct partition *p, struct segment **group, size_t count)
+static err write_marker(struct log *log, const struct segment *s)
 {
-    pthread_mutex_lock(&p->lock);
-    for (size_t i = 1; i < count; i++) {
-        group[i]->deleted = p->gone;
-    }
-    pthread_mutex_unlock(&p->lock);
+    char folder[PATH_BYTES];
+    struct writer text = {0};
+
+    partition_folder(s->partition, folder, sizeof(folder));
+    write_format(&text, "%" PRId64, s->base);
+    err e = os_replace_file(log->os, folder, PARTITION_SWAPPING, writer_view(&text));
+    writer_fini(&text);
+    return e;
+}
+
+/* After a checkpoint: what the state file says is what the files are. */
+static void remove_marker(struct partition *p)
+{
+    struct os *os = p->topic->log->os;
+    char folder[PATH_BYTES], path[PATH_BYTES + 16];
+
+    partition_folder(p, folder, sizeof(folder));
+    snprintf(path, sizeof(path), "%s/%s", folder, PARTITION_SWAPPING);
+    (void)os->path_remove(os, path); /* a leftover costs one reading of that segment */
+    p->swap_unsettled = false;
 }
 
 /* The name follows: from here on a restart finds the new file. */
@@ -294,7 +310,7 @@ static err rename_clean(struct log *log, struct segment *to)
     partition_folder(to->partition, folder, sizeof(folder));
     err e = log->os->path_remove(log->os, index); /* before: it describes the old file */
     e = e == ERR_NOT_FOUND ? OK : e;
-    e = e ? e : log->os->folder_sync(log->os, folder);
+    e = e ? e : write_marker(log, to); /* syncs the folder too */
     e = e ? e : log->os->path_rename(log->os, clean, path);
     return e ? e : log->os->folder_sync(log->os, folder);
 }
@@ -351,6 +367,17 @@ static err forget_ended(struct partition *p, struct compactor *c)
     return checkpoint_run(p->topic->log);
 }
 
+/* Names the new segments on disk; then the replaced files go. */
+static err settle(struct partition *p)
+{
+    log_mark_dirty(p->topic->log, p, 0);
+    err e = checkpoint_run(p->topic->log);
+    if (!e) {
+        remove_marker(p);
+    }
+    return e;
+}
+
 static err compact_group(struct compactor *c, const struct plan *plan, struct segment **group,
                          size_t count)
 {
@@ -365,9 +392,7 @@ static err compact_group(struct compactor *c, const struct plan *plan, struct se
     err e = rewrite_group(&r, group, count);
     r.to->first_ms = group[0]->first_ms;
     r.to->sealed = true;
-    /* The size is how opening tells a file that stands for several from the first of them. */
-    bool telling = count == 1 || r.to->bytes != group[0]->bytes;
-    if (!e && c->changed && telling) {
+    if (!e && c->changed) {
         e = forget_ended(p, c);
         e = e ? e : swap(p, &r, group, count, &swapped);
     }
@@ -376,11 +401,7 @@ static err compact_group(struct compactor *c, const struct plan *plan, struct se
         (void)log->os->path_remove(log->os, path);
     }
     if (swapped && !e) {
-        log_mark_dirty(log, p, 0);
-        e = checkpoint_run(log);
-    }
-    if (swapped && e) {
-        keep_files(p, group, count);
+        e = settle(p);
     }
     log->os->file_close(log->os, r.file);
     writer_fini(&r.out);
@@ -438,7 +459,10 @@ err partition_compact(struct partition *p)
         return OK;
     }
     topic_settings_get(p->topic, &plan.settings);
-    err e = make_plan(&plan) ? run(&plan) : OK;
+    err e = p->swap_unsettled ? settle(p) : OK;
+    if (!e && make_plan(&plan)) {
+        e = run(&plan);
+    }
     plan_fini(&plan);
     return e;
 }

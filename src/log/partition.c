@@ -36,6 +36,7 @@ void partition_free(struct partition *p)
         segment_drop(p->segments[i]);
     }
     for (size_t i = 0; i < p->doomed_count; i++) {
+        p->doomed[i]->deleted = p->gone; /* a checkpoint names it still */
         segment_drop(p->doomed[i]);
     }
     free(p->segments);
@@ -254,6 +255,13 @@ err partition_epoch_end(struct partition *p, int32_t epoch, int32_t *found, int6
     return OK;
 }
 
+void partition_doom(struct partition *p, struct segment *take_segment)
+{
+    take_segment->deleted = true;
+    p->doomed = array_room(p->doomed, p->doomed_count, &p->doomed_room, sizeof(*p->doomed));
+    p->doomed[p->doomed_count++] = take_segment;
+}
+
 /* Takes segments that end at or before start off the list. Their files stay until a checkpoint
  * says that they are not needed. */
 static size_t cut_front(struct partition *p)
@@ -262,11 +270,8 @@ static size_t cut_front(struct partition *p)
 
     while (count + 1 < p->segment_count && p->segments[count]->next <= p->start &&
            p->segments[count]->sealed) {
-        struct segment *s = p->segments[count++];
-        s->deleted = true;
-        p->bytes -= s->bytes;
-        p->doomed = array_room(p->doomed, p->doomed_count, &p->doomed_room, sizeof(*p->doomed));
-        p->doomed[p->doomed_count++] = s;
+        p->bytes -= p->segments[count]->bytes;
+        partition_doom(p, p->segments[count++]);
     }
     if (count) {
         memmove(p->segments, p->segments + count,

@@ -78,7 +78,10 @@ struct partition {
     int64_t sync_started;                    /* shard: early writeback reached this position */
     int64_t compacted;                       /* cleaner writes, L: all before it is clean */
     int64_t compact_due_ms;                  /* same: then tombstones may go; 0: none known */
+    bool swap_unsettled; /* cleaner, opening: a swap was found that no checkpoint names */
 };
+
+#define PARTITION_SWAPPING "swapping" /* file: base of a segment being replaced, decimal */
 
 struct partition *partition_new(struct topic *topic, int32_t index, struct shard *shard);
 void partition_free(struct partition *p);
@@ -95,6 +98,8 @@ MUST_CHECK err partition_reload_producers(struct partition *p);
 
 /* With the partition locked. */
 struct segment *partition_segment_at(const struct partition *p, int64_t offset); /* or NULL */
+/* Taken off the list already: its files go when a checkpoint does without them. */
+void partition_doom(struct partition *p, struct segment *take_segment);
 void partition_wake(struct partition *p); /* waiters whose offset was passed */
 void partition_set_high(struct partition *p, int64_t high); /* moves stable too, wakes */
 void partition_note_epoch(struct partition *p, int32_t epoch, int64_t offset);

@@ -177,7 +177,25 @@ static err count_anew(struct partition *p, struct segment *s)
     return !e && scan.fault ? damaged(p, &scan) : e;
 }
 
-static err check_file(struct partition *p, struct segment *s)
+/* Base of the segment that compaction was about to replace, -1: none. */
+static int64_t swapped_base(struct partition *p)
+{
+    char folder[PATH_BYTES], path[PATH_BYTES + 16];
+    struct buf *text = NULL;
+    int64_t base = -1;
+
+    partition_folder(p, folder, sizeof(folder));
+    snprintf(path, sizeof(path), "%s/%s", folder, PARTITION_SWAPPING);
+    if (os_read_file(p->topic->log->os, path, PATH_BYTES, &text) == OK &&
+        view_to_int((view){text->bytes, text->len}, &base)) {
+        base = -1;
+    }
+    buf_drop(text);
+    p->swap_unsettled = base >= 0;
+    return base;
+}
+
+static err check_file(struct partition *p, struct segment *s, bool swapped)
 {
     struct log *log = p->topic->log;
     os_file file;
@@ -189,7 +207,8 @@ static err check_file(struct partition *p, struct segment *s)
     }
     e = log->os->file_size(log->os, file, &bytes);
     files_done(log->files, s);
-    return !e && s->sealed && bytes != s->bytes ? count_anew(p, s) : e;
+    swapped |= bytes != s->bytes;
+    return !e && s->sealed && swapped ? count_anew(p, s) : e;
 }
 
 /* Takes it off the list; nobody reads yet. */
@@ -204,6 +223,7 @@ static void leave_out(struct partition *p, struct segment *s, bool remove)
  * compacted one may stand for those that follow it. */
 static err check_files(struct partition *p)
 {
+    int64_t swapped = swapped_base(p);
     size_t count = p->segment_count, kept = 0, i = 0;
     err e = OK;
 
@@ -213,7 +233,12 @@ static err check_files(struct partition *p)
             leave_out(p, s, true);
             continue;
         }
-        e = check_file(p, s);
+        e = check_file(p, s, s->base == swapped);
+        if (e == ERR_NOT_FOUND && kept && p->segments[kept - 1]->base == swapped) {
+            leave_out(p, s, false);
+            e = OK;
+            continue;
+        }
         if (e == ERR_NOT_FOUND && kept == 0 && i + 1 < count) {
             p->start = MAX(p->start, s->next);
             leave_out(p, s, false);
