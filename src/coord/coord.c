@@ -48,6 +48,17 @@ void coord_config_preset(struct coord_config *config)
     };
 }
 
+void **values_of(const struct map *m)
+{
+    void **values = xcalloc(m->count + 1, sizeof(void *)), *value;
+    size_t count = 0;
+
+    for (size_t at = 0; (value = map_next(m, &at));) {
+        values[count++] = value;
+    }
+    return values;
+}
+
 int64_t coord_due(struct coord *c, int64_t wait_ms)
 {
     const int64_t year_ms = INT64_C(366) * 24 * 3600 * 1000; /* as good as never */
@@ -202,12 +213,15 @@ static void beat(struct timer *timer)
 /* Answers whatever waits for something other than the store. */
 static void answer_all(struct coord *c)
 {
+    size_t parked_count = c->parked.count;
+    void **parked = values_of(&c->parked);
     struct coord_ask *ask;
     struct txn *t;
 
-    while (ask = map_next(&c->parked, &(size_t){0}), ask) {
-        give_up(ask, COORD_NOT_COORDINATOR);
+    for (size_t i = 0; i < parked_count; i++) {
+        give_up(parked[i], COORD_NOT_COORDINATOR);
     }
+    free(parked);
     for (size_t at = 0; (t = map_next(&c->txns, &at));) {
         for (size_t i = 0; i < t->deferred_count; i++) {
             ask_refuse(t->deferred[i], COORD_NOT_COORDINATOR);
@@ -253,33 +267,37 @@ static void begin_close(struct job *job)
 
 static void free_group(struct group *g)
 {
-    struct offset *o;
+    size_t count = g->offsets.count;
+    void **offsets = values_of(&g->offsets);
 
     g->writes = 0;
     while (g->member_count) {
-        member_remove(g->members[0], COORD_NOT_COORDINATOR);
+        member_remove(g->members[g->member_count - 1], COORD_NOT_COORDINATOR);
     }
-    while (o = map_next(&g->offsets, &(size_t){0}), o) {
-        offset_forget(g, o);
+    for (size_t i = 0; i < count; i++) {
+        offset_forget(g, offsets[i]);
     }
+    free(offsets);
     group_free(g);
 }
 
 static void free_all(struct coord *c)
 {
+    size_t group_count = c->groups.count, txn_count = c->txns.count;
+    void **groups = values_of(&c->groups), **txns = values_of(&c->txns);
     struct hold *h;
-    struct group *g;
-    struct txn *t;
 
     for (size_t at = 0; (h = map_next(&c->holds, &at));) {
         hold_free(h);
     }
-    while (g = map_next(&c->groups, &(size_t){0}), g) {
-        free_group(g);
+    for (size_t i = 0; i < group_count; i++) {
+        free_group(groups[i]);
     }
-    while (t = map_next(&c->txns, &(size_t){0}), t) {
-        txn_free(t);
+    for (size_t i = 0; i < txn_count; i++) {
+        txn_free(txns[i]);
     }
+    free(groups);
+    free(txns);
     timers_fini(&c->timers);
     journals_fini(c);
     ids_fini(c);

@@ -88,11 +88,13 @@ void group_free(struct group *g)
     assert(g->offsets.count == 0);
     assert(g->writes == 0 && g->hold_count == 0);
     struct coord *c = g->coord;
-    struct newcomer *n;
+    size_t count = g->newcomers.count;
+    void **newcomers = values_of(&g->newcomers);
 
-    while (n = map_next(&g->newcomers, &(size_t){0}), n) {
-        newcomer_remove(n);
+    for (size_t i = 0; i < count; i++) {
+        newcomer_remove(newcomers[i]);
     }
+    free(newcomers);
     timer_clear(&c->timers, &g->phase);
     map_remove(&c->groups, blob_view(g->id));
     map_fini(&g->newcomers);

@@ -76,12 +76,14 @@ static void tombstones_write(struct tombstones *t, void (*done)(void *, bool), v
 static void group_bury(struct group *g, void (*done)(void *, bool), void *owner)
 {
     assert(group_is_idle(g));
-    struct tombstones *t = tombstones_new(g, g->offsets.count + 1);
-    struct offset *o;
+    size_t count = g->offsets.count;
+    struct tombstones *t = tombstones_new(g, count + 1);
+    void **offsets = values_of(&g->offsets);
 
-    while (o = map_next(&g->offsets, &(size_t){0}), o) {
-        tombstones_add_offset(t, o);
+    for (size_t i = 0; i < count; i++) {
+        tombstones_add_offset(t, offsets[i]);
     }
+    free(offsets);
     tombstones_add(t, group_key_write(&t->arena, &g->coord->scratch, blob_view(g->id)));
     group_move(g, GROUP_DEAD);
     tombstones_write(t, done, owner);
@@ -254,16 +256,14 @@ static void group_expire(struct group *g, int64_t now_ms)
 
 void offsets_expire(struct coord *c)
 {
-    size_t count = 0, at = 0;
-    struct group **groups = xcalloc(c->groups.count + 1, sizeof(struct group *)), *g;
+    size_t count = c->groups.count;
+    void **groups = values_of(&c->groups);
     int64_t now_ms = coord_now_ms(c);
 
-    while ((g = map_next(&c->groups, &at))) {
-        groups[count++] = g; /* a list: expiry changes the map */
-    }
     for (size_t i = 0; i < count; i++) {
-        if (groups[i]->state != GROUP_DEAD) {
-            group_expire(groups[i], now_ms);
+        struct group *g = groups[i];
+        if (g->state != GROUP_DEAD) {
+            group_expire(g, now_ms);
         }
     }
     free(groups);

@@ -79,6 +79,8 @@ void ask_done(struct coord_ask *ask, enum coord_status status);
 void ask_refuse(struct coord_ask *ask, enum coord_status status); /* all its items too */
 void ask_park(struct coord_ask *ask, void *member);
 
+/* A heap array of a map's m->count values, for walks that change the map. */
+void **values_of(const struct map *m);
 int64_t coord_due(struct coord *c, int64_t wait_ms); /* for timer_set */
 int64_t coord_now_ms(struct coord *c);
 void coord_say_settled(struct coord *c); /* when unsettled is 0 */
