@@ -21,7 +21,7 @@ FIXED_VALUES = {
     "Acks": lambda r: r.choice([-1, 1]),
     "NumPartitions": lambda r: r.choice([-1, 0, 1, 3]),
     "Count": lambda r: r.choice([0, 1, 2, 4]),
-    "RebalanceTimeoutMs": lambda r: r.choice([-1, 10, 1000]),
+    "RebalanceTimeoutMs": lambda r: r.choice([0, 10, 100]),
     "SessionTimeoutMs": lambda r: r.choice([0, 6000, 10000]),
 }
 

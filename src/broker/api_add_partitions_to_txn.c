@@ -1,6 +1,6 @@
 /* api_add_partitions_to_txn.c - AddPartitionsToTxn (24): a transaction will write there;
- * KIP-98. Versions from 4 on are for brokers among themselves. SPDX-License-Identifier:
- * Apache-2.0 */
+ * KIP-98. Versions from 4 on are for brokers among themselves.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "broker/apis.h"
 
 #include "broker/asks.h"

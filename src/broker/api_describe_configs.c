@@ -1,7 +1,7 @@
 /* api_describe_configs.c - DescribeConfigs (32): settings of topics and of the server; KIP-133,
  * KIP-226 (sources, synonyms), KIP-569 (types, documentation). Keys nobody knows are left out,
- * as in Kafka: user interfaces ask for those of every release. SPDX-License-Identifier:
- * Apache-2.0 */
+ * as in Kafka: user interfaces ask for those of every release.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "broker/apis.h"
 
 #include <inttypes.h>

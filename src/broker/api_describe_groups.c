@@ -1,6 +1,6 @@
 /* api_describe_groups.c - DescribeGroups (15): state and members of groups; KIP-345, KIP-430,
- * KIP-1043 (an unknown group is an error from version 6 on). SPDX-License-Identifier:
- * Apache-2.0 */
+ * KIP-1043 (an unknown group is an error from version 6 on).
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "broker/apis.h"
 
 #include "broker/asks.h"

@@ -1,6 +1,6 @@
 /* api_init_producer_id.c - InitProducerId (22): an identity for an idempotent producer, or the
- * next epoch of a transactional one; KIP-98, KIP-360, KIP-588. SPDX-License-Identifier:
- * Apache-2.0 */
+ * next epoch of a transactional one; KIP-98, KIP-360, KIP-588.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "broker/apis.h"
 
 #include "broker/asks.h"

@@ -1,7 +1,7 @@
 /* api_list_transactions.c - ListTransactions (66): all transactional ids, filtered by state,
  * producer id and age; KIP-664, KIP-994. Version 2, which adds a pattern, would let clients
- * have regular expressions evaluated here: it is not advertised. SPDX-License-Identifier:
- * Apache-2.0 */
+ * have regular expressions evaluated here: it is not advertised.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "broker/apis.h"
 
 #include "broker/asks.h"
