@@ -353,12 +353,14 @@ void group_prepare(struct group *g)
     bool first = g->state == GROUP_EMPTY && g->coord->config.initial_rebalance_ms > 0;
 
     for (size_t i = 0; i < g->member_count; i++) {
-        if (g->members[i]->sync) {
-            member_answer_sync(g->members[i], COORD_REBALANCE_IN_PROGRESS);
+        struct member *m = g->members[i];
+        if (m->sync) {
+            member_answer_sync(m, COORD_REBALANCE_IN_PROGRESS);
         }
         if (g->state == GROUP_COMPLETING) {
-            blob_set(&g->members[i]->assignment, (view){0});
+            blob_set(&m->assignment, (view){0});
         }
+        member_no_return(m);
     }
     group_move(g, GROUP_PREPARING);
     g->initial_left_ms = first ? rebalance_ms_max(g) : -1;

@@ -308,6 +308,16 @@ void member_answer_join(struct member *m, enum coord_status status)
     ask_done(&join->ask, status);
 }
 
+void member_no_return(struct member *m)
+{
+    if (m->returned) {
+        assert(m->join);
+        m->returned = false;
+        m->join->leader = (view){0};
+        m->join->skip_assignment = false;
+    }
+}
+
 void member_answer_sync(struct member *m, enum coord_status status)
 {
     struct coord_sync *sync = m->sync;

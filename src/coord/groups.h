@@ -108,6 +108,7 @@ void member_rename(struct member *m, view id);
 bool member_offers_same(const struct member *m, const struct coord_join *join);
 view member_metadata(const struct member *m, view protocol); /* empty when not offered */
 void member_remove(struct member *m, enum coord_status why); /* answers what it has parked */
+void member_no_return(struct member *m);                     /* it joins like any other */
 void member_beat(struct member *m);                          /* its session starts anew */
 void member_answer_join(struct member *m, enum coord_status status);
 void member_answer_sync(struct member *m, enum coord_status status);

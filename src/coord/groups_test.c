@@ -342,6 +342,26 @@ static void a_returning_member_is_answered_when_its_new_id_is_durable(void **sta
     assert_int_equal(beat(a), COORD_OK);
 }
 
+static void a_returning_leader_leads_when_others_came_meanwhile(void **state)
+{
+    struct client *a = &clients[0], *b = &clients[1];
+
+    (void)state;
+    ask_join(a, "", "one", "topics");
+    remember(a);
+    a->assignments[0] = (struct coord_assignment){view_text(a->member), VIEW("part")};
+    ask_sync(a, 1);
+    fake->hold_back = true;
+    ask_join(a, "", "one", "topics");
+    ask_join(b, "", "two", "topics"); /* both are there: a new generation */
+    assert_int_equal(a->answers, 1);
+    assert_int_equal(a->join.generation, 2);
+    assert_true(view_is(a->join.leader, a->join.own_member));
+    assert_int_equal(a->join.member_count, 2);
+    fake_let_go(fake);
+    assert_int_equal(a->answers, 1);
+}
+
 static void a_static_leader_that_knows_skips_its_assignment(void **state)
 {
     struct client *a = &clients[0];
@@ -573,6 +593,7 @@ int main(void)
         GROUP_TEST(leaving_makes_room_at_once),
         GROUP_TEST(a_static_member_returns_to_its_place_without_a_rebalance),
         GROUP_TEST(a_returning_member_is_answered_when_its_new_id_is_durable),
+        GROUP_TEST(a_returning_leader_leads_when_others_came_meanwhile),
         GROUP_TEST(a_static_leader_that_knows_skips_its_assignment),
         GROUP_TEST(the_first_join_phase_waits_for_more_members),
         GROUP_TEST(an_abandoned_join_is_answered_and_times_out),
