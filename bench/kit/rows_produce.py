@@ -9,6 +9,7 @@ GB_PER_S = 1.3         # the most a run writes; the disk must have room for it
 QUIET_WAKE_MS = 0.2    # p99 of a sleep's lateness above which latency means nothing
 LATENCY_RATE = 5000    # records a second
 PROBE_SECONDS = 3
+MANY_WARMUP = 25  # seconds until Kafka has made the files of 1,000 partitions
 FLUSH_GUESS = 16 * 5 * 16384 // 2  # half of what the client has under way
 
 
@@ -32,12 +33,13 @@ def figures_of(result, watch):
     }
 
 
-def produce(bench, kind, policy, extra="", **options):
+def produce(bench, kind, policy, extra="", warmup=0, **options):
     """A fresh broker, warmed up with the same load, then measured."""
     with kind(bench) as broker:
         options = {"config": broker.topic_config(policy, extra), **options}
         seconds = seconds_with_room(bench)
-        broker.load("produce", duration=f"{bench.warmup * 1000:.0f}", **options)
+        warmup = max(bench.warmup, warmup)
+        broker.load("produce", duration=f"{warmup * 1000:.0f}", **options)
         with machine.Watch(broker.pid) as watch:
             result = broker.load("produce", duration=f"{seconds * 1000:.0f}", **options)
         figures = figures_of(result, watch)
@@ -114,7 +116,7 @@ def small_records(bench):
 def many_partitions(bench):
     row = Row("partitions-1000", "1,000 partitions, 4 KiB batches, 10 partitions a request")
     few = {"acks": "all", "batch_bytes": 4096, "connections": 16, "bundle": 1}
-    many = {**few, "partitions": 1000, "bundle": 10}
+    many = {**few, "partitions": 1000, "bundle": 10, "warmup": MANY_WARMUP}
     sides(bench, row, [OURS_OS, KAFKA, OURS_DURABLE], **many)
     if Ours.name not in bench.skipped:
         for _ in range(bench.pairs):
