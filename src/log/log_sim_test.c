@@ -221,7 +221,7 @@ static void open_life(struct world *w)
         {(char *)(uintptr_t) "flush.policy", (char *)(uintptr_t) "os"}};
     bool first = w->log == NULL;
 
-    w->log = testing_open(w->sim, &w->config);
+    require(log_open(os_sim_os(w->sim), &w->config, &w->log) == OK, w);
     if (first) {
         w->topics[0] = testing_topic(w->sim, w->log, "kept", PARTITIONS, sync, COUNT(sync));
         w->topics[1] = testing_topic(w->sim, w->log, "cached", PARTITIONS, os, COUNT(os));

@@ -290,15 +290,15 @@ static err steps(struct recovery *r)
     }
     e = e ? e : meta_open(log);
     e = e ? e : recover_partitions(r);
-    if (!e && !r->clean) {
-        remove_orphans(r);
-    }
     e = e ? e
           : journal_open(log->os, log->folder, log->config.journal_bytes_max, r->last_round + 1,
                          &log->journal);
     atomic_store(&log->rounds_done, r->last_round);
     if (!e && !r->clean) {
         e = checkpoint_run(log);
+    }
+    if (!e && !r->clean) {
+        remove_orphans(r); /* not before what says so is durable */
     }
     if (!e && r->clean) {
         char path[PATH_BYTES];
