@@ -7,7 +7,7 @@ CC := gcc
 endif
 Q := $(if $(V),,@)
 LIBS := libuv libcrypto libisal libzstd liblz4 snappy zlib libmicrohttpd libcurl yaml-0.1
-MISSING := $(shell for p in $(LIBS) cmocka; do pkg-config --exists $$p || echo $$p; done 2>&1)
+MISSING := $(shell for p in $(LIBS) rdkafka cmocka; do pkg-config --exists $$p || echo $$p; done 2>&1)
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
             -Wmissing-prototypes -Wvla -Werror
 VERSION := $(shell cat VERSION)
@@ -134,8 +134,11 @@ bench: DEPS_FOR = test
 bench: deps
 	$(MAKE) $(BUILD)/tidemark
 	bench/run $(BUILD)/tidemark
+INSTALLED := $(DESTDIR)$(or $(PREFIX),/usr/local)
 install: $(BUILD)/tidemark
-	install -D -m 755 $(BUILD)/tidemark $(DESTDIR)$(or $(PREFIX),/usr/local)/bin/tidemark
+	install -D -m 755 $(BUILD)/tidemark $(INSTALLED)/bin/tidemark
+	install -d $(INSTALLED)/share/bash-completion/completions
+	$(BUILD)/tidemark help --completion bash >$(INSTALLED)/share/bash-completion/completions/tidemark
 clean:
 	rm -rf $(BUILD)
 

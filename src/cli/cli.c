@@ -13,7 +13,7 @@
 const struct command *const commands[] = {
     &topic_create, &topic_ls,   &topic_show, &topic_edit, &topic_rm,     &topic_trim,
     &group_ls,     &group_show, &group_edit, &group_rm,   &config_check, &config_show,
-    &server,       &bench,      &version,    &help,
+    &server,       &produce,    &consume,    &bench,      &version,      &help,
 };
 const size_t command_count = COUNT(commands);
 
