@@ -1,6 +1,7 @@
 """`tidemark bench`: what the load generator writes other clients can read, and what it counts is what happened."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -11,6 +12,9 @@ from support import clients
 
 STALL_SECONDS = 0.6
 RATE = 500  # records a second, gentle enough for a sanitized build on a busy machine
+
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def bench(server, verb, *words, **more):
@@ -92,3 +96,30 @@ def test_what_it_cannot_do_is_said_with_a_failing_status(binary, words, reason):
 def test_a_broker_that_is_not_there_ends_it_at_once(binary):
     ran = subprocess.run([binary, "bench", "produce", "--kafka", "127.0.0.1:1"], capture_output=True, text=True, timeout=30)
     assert ran.returncode == 4 and "127.0.0.1:1" in ran.stderr, ran.stderr
+
+
+def test_the_driver_measures_who_is_there_and_names_who_is_not(tmp_path):
+    settings = {"BENCH_SIDES": "tidemark,floor", "BENCH_SECONDS": "0.3", "BENCH_WARMUP": "0.1", "BENCH_PAIRS": "2",
+                "BENCH_PREFILL": "0", "BENCH_BUILD": str(tmp_path / "build"), "BENCH_RESULTS": str(tmp_path / "results")}
+    ran = subprocess.run([f"{ROOT}/bench/run", str(tmp_path / "absent"), "produce-os"], capture_output=True, text=True,
+                         timeout=120, env={**os.environ, **settings})
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert f"SKIPPED tidemark: {tmp_path}/absent is not there" in ran.stdout
+    row = json.loads((tmp_path / "results/produce-os.json").read_text())["row"]
+    assert list(row["sides"]) == ["floor"] and len(row["sides"]["floor"]) == 2
+    assert all(run["mb_per_s"] > 0 and run["cpu_s_per_gb"] > 0 for run in row["sides"]["floor"])
+    assert all(claim["met"] is None for claim in row["claims"])
+
+
+def test_a_claim_is_judged_by_the_median_of_its_pairs(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(f"{ROOT}/bench")
+    from kit.row import Row, claim_text
+    row = Row("r", "t")
+    for ours, theirs in ((10, 5), (9, 10), (30, 10)):
+        row.add("a", {"x": ours})
+        row.add("b", {"x": theirs})
+    row.ratio("a to b", "a", "b", "x", at_least=1)
+    row.ratio("b to a", "b", "a", "x", at_most=0.4)
+    row.ratio("a to c", "a", "c", "x", at_least=1)
+    assert [claim["met"] for claim in row.claims] == [True, False, None]
+    assert claim_text(row.claims[0]) == "2 (0.9 to 3)"

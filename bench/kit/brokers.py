@@ -163,9 +163,9 @@ class Floor(Broker):
 class Bench:
     """Settings of one run, the client, and what is there to be measured."""
 
-    def __init__(self, binary, build, seconds, pairs):
+    def __init__(self, binary, build, seconds, warmup, pairs):
         self.binary, self.build, self.seconds, self.pairs = binary, build, seconds, pairs
-        self.warmup = max(5, seconds / 6)  # a JVM compiles for a while
+        self.warmup = warmup  # a JVM compiles for a while
         self.scratch = os.path.join(build, "data")
         self.cache = os.path.join(build, "cache")
         self.floor = os.path.join(build, "floor")
