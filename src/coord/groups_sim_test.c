@@ -323,8 +323,10 @@ static void open_life(struct world *w)
         if (old && os_sim_below(w->sim, 3)) {
             memcpy(w->clients[i]->member, old->member, sizeof(old->member));
             memcpy(w->clients[i]->owner, old->owner, sizeof(old->owner));
-            w->clients[i]->generation = old->generation;
-            w->clients[i]->step = old->step == BEAT ? BEAT : JOIN;
+            if (old->step == BEAT) { /* others' generations nobody had a part in: not kept */
+                w->clients[i]->generation = old->generation;
+                w->clients[i]->step = BEAT;
+            }
         }
     }
     w->quiet = false;
