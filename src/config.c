@@ -130,8 +130,8 @@ static const struct option server_options[] = {
          "memory for indexes of older segments"),
      .least = 64 << 10},
     {ROW("log.disk.percent.max", COUNT, log.disk_percent_max, "95",
-         "share of the file system that may be in use before the oldest segments of all topics "
-         "go; 100: no limit"),
+         "share of the file system that all topics together may take before their oldest "
+         "segments go; 100: no limit"),
      .least = 1, .most = 100},
     {ROW("log.reserve.bytes", BYTES, log.reserve_bytes, "64MiB",
          "set aside for the broker's own topics when the disk is full")},
@@ -147,8 +147,6 @@ static const struct option server_options[] = {
     {ROW("producer.id.expiration.ms", MILLIS, log.producer_expiry_ms, "1d",
          "forget producer ids unused so long"),
      .least = 1},
-    {ROW("log.segment.delete.delay.ms", MILLIS, log.segment_delete_delay_ms, "0",
-         "keep the file of a deleted segment this long")},
 };
 
 /* The rows above, and one for each setting of topics: its default, as topic.NAME. */

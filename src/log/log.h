@@ -39,8 +39,7 @@ struct log_config {
     int64_t compaction_memory_bytes; /* offset map of a compaction run */
     int64_t producers_max;           /* producer ids kept per partition */
     int64_t producer_expiry_ms;      /* idle ones are forgotten */
-    int64_t segment_delete_delay_ms;
-    struct topic_settings defaults; /* of topics that do not say otherwise */
+    struct topic_settings defaults;  /* of topics that do not say otherwise */
 };
 
 void log_config_preset(struct log_config *config);
