@@ -10,7 +10,7 @@ import pytest
 from support.load import Load
 from support.powerfs import PowerFs, built
 
-KILLS, KILLS_SOAK = 8, 200
+KILLS, KILLS_SOAK = 16, 200
 TOPICS = {"narrow": 1, "wide": 6}
 # Small segments and quick checkpoints: more edges in the same time.
 OPTIONS = ["--topic-segment-bytes", "256KiB", "--log-unsynced-max-ms", "300ms", "--log-unsynced-max-bytes", "1MiB",

@@ -152,7 +152,8 @@ class TransactionWriter(Writer):
     def work(self):
         producer = None
         while not self.stopping.is_set():
-            producer = producer or self.start_anew()
+            if producer is None:  # an idle producer is false: its length is what it has under way
+                producer = self.start_anew()
             if not self.transaction(producer):
                 producer = None
         self.start_anew()  # whatever was left open is over
