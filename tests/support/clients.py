@@ -40,6 +40,17 @@ def confluent_admin(server, **settings):
     return AdminClient({"bootstrap.servers": server.kafka, **dotted(settings)})
 
 
+def make_topic(server, name, partitions=1, config=None):
+    from confluent_kafka.admin import NewTopic
+    admin = confluent_admin(server)  # a name of its own: it must outlive its answer
+    admin.create_topics([NewTopic(name, partitions, 1, config=config or {})])[name].result(CLIENT_SECONDS)
+
+
+def delete_topic(server, name):
+    admin = confluent_admin(server)
+    admin.delete_topics([name])[name].result(CLIENT_SECONDS)
+
+
 def python_producer(server, **settings):
     import kafka
     return kafka.KafkaProducer(bootstrap_servers=server.kafka, **{"acks": "all", **settings})

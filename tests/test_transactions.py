@@ -1,0 +1,197 @@
+"""Transactions and idempotence through stock clients: all or nothing, fencing, isolation, and no copies after faults."""
+
+import time
+
+import confluent_kafka
+import pytest
+from support import clients
+from support.proxy import Proxy
+
+SECONDS = clients.CLIENT_SECONDS
+FENCED = {confluent_kafka.KafkaError._FENCED, confluent_kafka.KafkaError.PRODUCER_FENCED,
+          confluent_kafka.KafkaError.INVALID_PRODUCER_EPOCH, confluent_kafka.KafkaError._FATAL}
+
+
+def transactional(server, name, **settings):
+    producer = clients.confluent_producer(server, transactional_id=name, **settings)
+    producer.init_transactions(SECONDS)
+    return producer
+
+
+def read(server, topic, isolation="read_committed", partitions=1):
+    """All values up to the topic's present end, as one isolation level shows it."""
+    consumer = clients.confluent_consumer(server, "readers", isolation_level=isolation, enable_partition_eof=True,
+                                          enable_auto_commit=False)
+    consumer.assign([confluent_kafka.TopicPartition(topic, index, 0) for index in range(partitions)])
+    values, ended, deadline = [], set(), time.monotonic() + SECONDS
+    while len(ended) < partitions:
+        assert time.monotonic() < deadline, f"no end of {topic} in sight"
+        message = consumer.poll(0.2)
+        if message is None:
+            continue
+        if message.error() is None:
+            values.append(message.value().decode())
+        elif message.error().code() == confluent_kafka.KafkaError._PARTITION_EOF:
+            ended.add(message.partition())
+        else:
+            raise AssertionError(message.error())
+    consumer.close()
+    return values
+
+
+def test_what_is_committed_is_read_and_what_is_aborted_is_not(server):
+    clients.make_topic(server, "ledger", 3)
+    producer = transactional(server, "teller")
+    committed = []
+    for round_ in range(6):
+        producer.begin_transaction()
+        values = [f"{round_}/{number}" for number in range(30)]
+        for number, value in enumerate(values):
+            producer.produce("ledger", value, partition=number % 3)
+        if round_ % 2:
+            producer.abort_transaction(SECONDS)
+        else:
+            producer.commit_transaction(SECONDS)
+            committed += values
+    assert sorted(read(server, "ledger", partitions=3)) == sorted(committed)
+    assert set(committed) <= set(read(server, "ledger", "read_uncommitted", 3))
+
+
+def test_readers_of_committed_data_wait_where_a_transaction_is_open(server):
+    clients.make_topic(server, "held")
+    producer, plain = transactional(server, "slow"), clients.confluent_producer(server)
+    producer.begin_transaction()
+    producer.produce("held", "inside")
+    assert producer.flush(SECONDS) == 0
+    plain.produce("held", "after")
+    assert plain.flush(SECONDS) == 0
+    assert read(server, "held") == []
+    assert read(server, "held", "read_uncommitted") == ["inside", "after"]
+    producer.commit_transaction(SECONDS)
+    assert read(server, "held") == ["inside", "after"]
+
+
+def test_a_newer_producer_of_the_same_name_shuts_out_the_older_one(server):
+    clients.make_topic(server, "throne")
+    older = transactional(server, "king")
+    older.begin_transaction()
+    older.produce("throne", "old")
+    assert older.flush(SECONDS) == 0
+    newer = transactional(server, "king")
+    with pytest.raises(confluent_kafka.KafkaException) as caught:
+        older.commit_transaction(SECONDS)
+    assert caught.value.args[0].fatal() and caught.value.args[0].code() in FENCED, caught.value
+    newer.begin_transaction()
+    newer.produce("throne", "new")
+    newer.commit_transaction(SECONDS)
+    assert read(server, "throne") == ["new"]
+
+
+@pytest.mark.parametrize("commits", [True, False], ids=["commits", "aborts"])
+def test_offsets_of_a_group_move_with_the_transaction_and_only_then(server, commits):
+    clients.make_topic(server, "input")
+    clients.make_topic(server, "output")
+    clients.kcat_produce(server, "input", range(10))
+    consumer = clients.confluent_consumer(server, "copiers", enable_auto_commit=False)
+    consumer.subscribe(["input"])
+    messages = clients.take(consumer, 10)
+    producer = transactional(server, "copier")
+    producer.begin_transaction()
+    for message in messages:
+        producer.produce("output", message.value())
+    place = confluent_kafka.TopicPartition("input", 0)
+    producer.send_offsets_to_transaction(consumer.position([place]), consumer.consumer_group_metadata(), SECONDS)
+    (producer.commit_transaction if commits else producer.abort_transaction)(SECONDS)
+    assert consumer.committed([place], SECONDS)[0].offset == (10 if commits else confluent_kafka.OFFSET_INVALID)
+    assert len(read(server, "output")) == (10 if commits else 0)
+    consumer.close()
+
+
+def test_a_transaction_outlives_a_kill_of_the_server(server):
+    clients.make_topic(server, "tough", 2)
+    producer = transactional(server, "survivor")
+    producer.begin_transaction()
+    for number in range(100):
+        producer.produce("tough", str(number), partition=number % 2)
+    assert producer.flush(SECONDS) == 0
+    server.kill9()
+    server.start()
+    for number in range(100, 200):
+        producer.produce("tough", str(number), partition=number % 2)
+    producer.commit_transaction(SECONDS)
+    assert sorted(map(int, read(server, "tough", partitions=2))) == list(range(200))
+    server.kill9()
+    server.start()
+    assert sorted(map(int, read(server, "tough", partitions=2))) == list(range(200))
+
+
+def test_a_transaction_that_takes_too_long_is_aborted_and_its_producer_told(server):
+    clients.make_topic(server, "late")
+    producer = transactional(server, "sleeper", transaction_timeout_ms=1000)
+    producer.begin_transaction()
+    producer.produce("late", "lost")
+    assert producer.flush(SECONDS) == 0
+    plain = clients.confluent_producer(server)
+    plain.produce("late", "kept")
+    assert plain.flush(SECONDS) == 0
+    consumer = clients.confluent_consumer(server, "patient", isolation_level="read_committed")
+    consumer.assign([confluent_kafka.TopicPartition("late", 0, 0)])
+    assert clients.take(consumer, 1)[0].value() == b"kept"
+    with pytest.raises(confluent_kafka.KafkaException) as caught:
+        producer.commit_transaction(SECONDS)
+    assert caught.value.args[0].fatal() or caught.value.args[0].txn_requires_abort(), caught.value
+    consumer.close()
+
+
+def test_large_transactions_keep_their_order_in_every_partition(server):
+    clients.make_topic(server, "bulk", 8)
+    producer = transactional(server, "mover", linger_ms=0, batch_num_messages=7)
+    for round_ in range(4):
+        producer.begin_transaction()
+        for number in range(4000):
+            producer.produce("bulk", str(round_ * 4000 + number), partition=number % 8)
+            producer.poll(0)
+        producer.commit_transaction(SECONDS)
+    consumer = clients.confluent_consumer(server, "bulk-readers", isolation_level="read_committed")
+    consumer.assign([confluent_kafka.TopicPartition("bulk", index, 0) for index in range(8)])
+    messages = clients.take(consumer, 16000)
+    consumer.close()
+    for index in range(8):
+        values = [int(message.value()) for message in messages if message.partition() == index]
+        assert values == list(range(index, 16000, 8))
+
+
+def produce_disturbed(server, topic, count, disturb):
+    """Numbers 0 to count in order by an idempotent producer, with disturb() called now and then."""
+    refused = []
+    producer = clients.confluent_producer(server, enable_idempotence="true", linger_ms=1, batch_num_messages=20,
+                                          reconnect_backoff_ms=10, reconnect_backoff_max_ms=50, retry_backoff_ms=10)
+    for number in range(count):
+        producer.produce(topic, str(number), on_delivery=lambda error, _: refused.append(error) if error else None)
+        if number % 500 == 499:
+            producer.poll(0.02)
+            disturb()
+    assert producer.flush(SECONDS) == 0
+    assert not refused, refused[:3]
+
+
+def test_an_idempotent_producer_leaves_no_copy_and_no_gap_when_its_connections_are_cut(servers):
+    proxy = Proxy()
+    server = servers("--kafka-advertised", proxy.address).start()
+    proxy.target = server.kafka
+    clients.make_topic(server, "exact")
+    produce_disturbed(server, "exact", 10000, proxy.cut)
+    assert proxy.cuts > 3
+    assert list(map(int, read(server, "exact"))) == list(range(10000))
+    proxy.close()
+
+
+def test_an_idempotent_producer_leaves_no_copy_and_no_gap_when_the_server_is_killed(server):
+    clients.make_topic(server, "exact")
+
+    def disturb():
+        server.kill9()
+        server.start()
+    kills = iter(range(3))
+    produce_disturbed(server, "exact", 3000, lambda: disturb() if next(kills, None) is not None else None)
+    assert list(map(int, read(server, "exact"))) == list(range(3000))
