@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from support import messages
 from support.server import Server
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -43,3 +44,12 @@ def servers(binary, tmp_path):
 def server(servers):
     """A started server in a fresh folder."""
     return servers().start()
+
+
+@pytest.fixture(scope="session")
+def field_lists():
+    """The protocol's own field lists, for tests that speak it by themselves."""
+    found = messages.schemas()
+    if found is None:
+        pytest.skip(f"the protocol's field lists are not in {messages.FOLDER}")
+    return found

@@ -3,15 +3,14 @@ answers are exactly what the lists say. Skipped where the lists are not there. T
 
 import os
 import random
-import socket
 import struct
 import uuid
 
 import pytest
 from support import messages
+from support.wire import Connection
 
 ROUNDS = 30             # random requests of each version
-SECONDS = 30
 UNKNOWN_TAG = 4000      # a tagged field from the future
 TOPIC, GROUP = "known", "group"
 
@@ -24,49 +23,6 @@ FIXED_VALUES = {
     "RebalanceTimeoutMs": lambda r: r.choice([0, 10, 100]),
     "SessionTimeoutMs": lambda r: r.choice([0, 6000, 10000]),
 }
-
-
-@pytest.fixture(scope="module")
-def field_lists():
-    found = messages.schemas()
-    if found is None:
-        pytest.skip(f"the protocol's field lists are not in {messages.FOLDER}")
-    return found
-
-
-class Connection:
-    def __init__(self, server, field_lists):
-        host, port = server.kafka.rsplit(":", 1)
-        self.socket = socket.create_connection((host, int(port)), SECONDS)
-        self.field_lists, self.correlation = field_lists, 0
-
-    def close(self):
-        self.socket.close()
-
-    def receive(self, count):
-        raw = b""
-        while len(raw) < count:
-            more = self.socket.recv(count - len(raw))
-            assert more, "the connection was closed"
-            raw += more
-        return raw
-
-    def ask(self, key, version, values, unknown_tags=None):
-        """Sends a request and gives its answer, decoded."""
-        request = messages.pick(self.field_lists, key, "request", version)
-        response = messages.pick(self.field_lists, key, "response", version)
-        flexible = request.is_flexible(version)
-        self.correlation += 1
-        body = struct.pack(">hhih4s", key, version, self.correlation, 4, b"test") + (b"\x00" if flexible else b"")
-        body += messages.Encoder(request, version).encode(values, unknown_tags if flexible else None)
-        self.socket.sendall(struct.pack(">i", len(body)) + body)
-        raw = self.receive(struct.unpack(">i", self.receive(4))[0])
-        assert struct.unpack(">i", raw[:4])[0] == self.correlation
-        raw = raw[4:]
-        if flexible and key != messages.API_VERSIONS:
-            assert raw[:1] == b"\x00", "the response header has no tagged fields"
-            raw = raw[1:]
-        return messages.Decoder(response, version, raw).decode()
 
 
 class Filler:
@@ -127,7 +83,11 @@ def make_topic(connection):
 def test_every_version_of_every_api_is_spoken_as_its_field_list_says(servers, field_lists, seed):
     print(f"TIDEMARK_SEED={seed}")
     server = servers("--group-initial-rebalance-delay-ms", "0").start()
-    connection = Connection(server, field_lists)
+    with Connection(server, field_lists) as connection:
+        speak_all(connection, field_lists, seed)
+
+
+def speak_all(connection, field_lists, seed):
     pairs = advertised(connection)
     topic_id = make_topic(connection)
     for key, version in pairs:
@@ -140,5 +100,4 @@ def test_every_version_of_every_api_is_spoken_as_its_field_list_says(servers, fi
                 connection.ask(key, version, values, future)
             except (AssertionError, OSError) as problem:
                 raise AssertionError(f"{request.name} version {version}, TIDEMARK_SEED={seed}: {problem}\n{values}") from problem
-    connection.close()
     assert len(pairs) > 150

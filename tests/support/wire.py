@@ -1,0 +1,46 @@
+"""A connection that speaks Kafka's protocol message by message, for what stock clients cannot be made to ask."""
+
+import socket
+import struct
+
+from support import messages
+
+SECONDS = 30
+
+
+class Connection:
+    def __init__(self, server, field_lists):
+        host, port = server.kafka.rsplit(":", 1)
+        self.socket = socket.create_connection((host, int(port)), SECONDS)
+        self.field_lists, self.correlation = field_lists, 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def receive(self, count):
+        raw = b""
+        while len(raw) < count:
+            more = self.socket.recv(count - len(raw))
+            assert more, "the connection was closed"
+            raw += more
+        return raw
+
+    def ask(self, key, version, values, unknown_tags=None):
+        """Sends a request and gives its answer, decoded."""
+        request = messages.pick(self.field_lists, key, "request", version)
+        response = messages.pick(self.field_lists, key, "response", version)
+        flexible = request.is_flexible(version)
+        self.correlation += 1
+        body = struct.pack(">hhih4s", key, version, self.correlation, 4, b"test") + (b"\x00" if flexible else b"")
+        body += messages.Encoder(request, version).encode(values, unknown_tags if flexible else None)
+        self.socket.sendall(struct.pack(">i", len(body)) + body)
+        raw = self.receive(struct.unpack(">i", self.receive(4))[0])
+        assert struct.unpack(">i", raw[:4])[0] == self.correlation
+        raw = raw[4:]
+        if flexible and key != messages.API_VERSIONS:
+            assert raw[:1] == b"\x00", "the response header has no tagged fields"
+            raw = raw[1:]
+        return messages.Decoder(response, version, raw).decode()
