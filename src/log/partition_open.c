@@ -254,9 +254,9 @@ static err check_files(struct partition *p)
     return e;
 }
 
+/* Into p, which is not the partition that others see yet. */
 static err open_files(struct partition *p)
 {
-    p->bytes = 0; /* was the checkpoint's figure */
     if (p->recovery.segment < 0) {
         return OK;
     }
@@ -273,6 +273,38 @@ static err open_files(struct partition *p)
     return e;
 }
 
+/* What was read becomes the partition's, at one instant for those who look at its ends. */
+static void install(struct partition *p, struct partition *fresh)
+{
+    pthread_mutex_lock(&p->lock);
+    assert(!p->segment_count && !p->producers && !p->epoch_count);
+    for (size_t i = 0; i < fresh->segment_count; i++) {
+        fresh->segments[i]->partition = p;
+    }
+    free(p->segments);
+    free(p->epochs);
+    p->segments = fresh->segments;
+    p->segment_count = fresh->segment_count;
+    p->segment_room = fresh->segment_room;
+    p->epochs = fresh->epochs;
+    p->epoch_count = fresh->epoch_count;
+    p->epoch_room = fresh->epoch_room;
+    p->producers = fresh->producers;
+    p->bytes = fresh->bytes;
+    p->start = MAX(p->start, fresh->start);
+    p->folder_made |= fresh->folder_made;
+    p->compacted = fresh->compacted;
+    p->compact_due_ms = fresh->compact_due_ms;
+    p->swap_unsettled = fresh->swap_unsettled;
+    partition_set_high(p, p->high);
+    atomic_store(&p->opened, true);
+    pthread_mutex_unlock(&p->lock);
+    fresh->segments = NULL;
+    fresh->epochs = NULL;
+    fresh->producers = NULL;
+    fresh->segment_count = fresh->epoch_count = 0;
+}
+
 err partition_open(struct partition *p)
 {
     struct log *log = p->topic->log;
@@ -283,16 +315,18 @@ err partition_open(struct partition *p)
     }
     pthread_mutex_lock(&log->open_lock);
     if (!atomic_load(&p->opened)) {
-        e = open_files(p);
+        struct partition *fresh = partition_new(p->topic, p->index, p->shard);
+        pthread_mutex_lock(&p->lock);
+        fresh->recovery = p->recovery;
+        fresh->start = p->start;
+        pthread_mutex_unlock(&p->lock);
+        e = open_files(fresh);
         if (!e) {
-            pthread_mutex_lock(&p->lock);
-            partition_set_high(p, p->high);
-            atomic_store(&p->opened, true);
-            pthread_mutex_unlock(&p->lock);
+            install(p, fresh);
         } else {
-            partition_forget(p);
             (void)fault_prefix("%s-%d: ", p->topic->name, p->index);
         }
+        partition_free(fresh);
     }
     pthread_mutex_unlock(&log->open_lock);
     return e;
