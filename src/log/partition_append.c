@@ -44,7 +44,18 @@ static void finish(struct log_append *a, enum log_append_status status)
 
 static void mark_take(struct appending *at, struct segment *s)
 {
-    at->mark = (struct mark){at->p->end, at->p->bytes, *s, at->p->epoch_count};
+    /* only what this thread alone writes: the file's fields are the descriptor cache's */
+    struct segment counts = {
+        .next = s->next,
+        .bytes = s->bytes,
+        .max_timestamp = s->max_timestamp,
+        .max_timestamp_offset = s->max_timestamp_offset,
+        .first_ms = s->first_ms,
+        .index_count = s->index_count,
+        .index_next = s->index_next,
+    };
+
+    at->mark = (struct mark){at->p->end, at->p->bytes, counts, at->p->epoch_count};
     at->run = (struct run){.position = s->bytes, .segment = s};
 }
 
