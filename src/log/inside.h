@@ -64,9 +64,9 @@ struct log {
     struct job sync_job, clean_job; /* nudges, posted once until taken */
     _Atomic bool sync_posted, sync_asked, clean_posted;
     pthread_mutex_t checkpoint_lock;
-    uint64_t checkpoint_round;     /* checkpoint_lock */
-    int64_t last_checkpoint_ns;    /* syncer */
-    struct meta_state *meta_state; /* meta.c */
+    uint64_t checkpoint_round;          /* checkpoint_lock */
+    _Atomic int64_t last_checkpoint_ns; /* syncer, cleaner */
+    struct meta_state *meta_state;      /* meta.c */
     _Atomic int64_t appended_bytes, appended_batches, flush_rounds, flush_bytes, flush_ns;
     _Atomic int64_t index_cache_used;
 };
