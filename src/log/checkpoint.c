@@ -154,7 +154,9 @@ static err write_files(struct log *log, struct captured *c)
     err e = OK;
 
     for (size_t i = 0; !e && i < c->segment_count; i++) {
+        pthread_mutex_lock(&c->partition->lock);
         bool deleted = c->segments[i]->deleted;
+        pthread_mutex_unlock(&c->partition->lock);
         e = deleted ? OK : segment_save_index(c->segments[i]);
     }
     return !e && c->state.len ? write_state(log, c) : e;
@@ -181,7 +183,10 @@ static err sync_files(struct log *log, const struct captured *c)
     for (size_t i = 0; !e && i < c->segment_count; i++) {
         e = segment_sync(c->segments[i]);
         segment_path(c->segments[i], ".index", path, sizeof(path));
-        if (!e && c->segments[i]->index_saved) {
+        pthread_mutex_lock(&c->partition->lock);
+        bool saved = c->segments[i]->index_saved > 0;
+        pthread_mutex_unlock(&c->partition->lock);
+        if (!e && saved) {
             e = sync_path(log, path);
         }
     }
