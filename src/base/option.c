@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define WHOLE_MOST (INT64_C(1) << 53) /* amounts with units are read as doubles */
 #define OPTION_UNSET INT64_MIN
 #define VARIABLE_PREFIX "TIDEMARK_"
 
@@ -109,7 +110,7 @@ static void print_amount(enum option_kind kind, int64_t value, struct writer *ou
         {OPTION_MILLIS, 1, "ms"},
     };
 
-    for (size_t i = 0; value > 0 && i < COUNT(units); i++) {
+    for (size_t i = 0; value > 0 && value <= WHOLE_MOST && i < COUNT(units); i++) {
         if (units[i].kind == kind && value % units[i].factor == 0) {
             write_format(out, "%lld%s", (long long)(value / units[i].factor), units[i].name);
             return;

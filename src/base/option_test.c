@@ -292,6 +292,7 @@ static void values_print_as_a_file_would_hold_them(void **state)
         {"log.keep.ms", "90s", "90s"},
         {"log.keep.ms", "-1", "-1"},
         {"log.keep.ms", "1500", "1500ms"},
+        {"log.keep.ms", "9223372036854775807", "9223372036854775807"},
         {"log.policy", "compact", "compact"},
         {"direct", "on", "true"},
         {"shift", "-9", "-9"},

@@ -205,7 +205,9 @@ void topics_create(struct http_call *call)
     bool replaces = false;
     err e = route_body(call, members, COUNT(members), &body);
 
-    e = e ? e : json_get_text(body, "name", &create->name);
+    if (!e && json_get_text(body, "name", &create->name)) {
+        e = fault(ERR_INVALID, "the body lacks \"name\", a text");
+    }
     e = e ? e : topic_name_check(create->name);
     e = e ? e
           : route_count(body, "partitions", b->config->num_partitions, 1, PARTITIONS_MAX,
