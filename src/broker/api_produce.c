@@ -3,12 +3,16 @@
  *   read -> check each batch -> one chain to the log -> (acks met) -> answer
  *                                   \-> refused as unverified -> coordinator -> again /
  *
+ * While a connection has batches at the coordinator, its next ones follow them there: one that
+ * overtook them would break the producer's sequence.
+ *
  * Nothing waits here: the next request of the connection is parsed while the log works, and
  * the connection keeps the order of answers. Versions 0 to 2, whose message formats are gone,
  * are advertised because librdkafka takes codecs from that range; they are answered with an
  * error. SPDX-License-Identifier: Apache-2.0 */
 #include "broker/apis.h"
 
+#include "broker/connection.h"
 #include "broker/quota.h"
 #include "coord/coord.h"
 
@@ -321,6 +325,7 @@ static void verified_all(struct request *r)
     struct part *part;
     size_t at = 0;
 
+    r->connection->verifying--;
     for (size_t topic = 0, i = 0; (part = next_part(ask, &topic, &i));) {
         if (part->error || part->append.status != LOG_APPEND_TXN_STATE) {
             continue;
@@ -340,6 +345,29 @@ static void verified(struct coord_ask *add)
     request_post(add->owner, verified_all);
 }
 
+/* True when this request must go the way of those before it: then its batches count as refused.
+ */
+static bool must_follow(struct request *r)
+{
+    struct ask *ask = r->ask;
+    struct part *part;
+    size_t count = 0;
+
+    if (!r->connection->verifying) {
+        return false;
+    }
+    for (size_t topic = 0, i = 0; (part = next_part(ask, &topic, &i));) {
+        if (!part->error && !(part->append.info.attributes & BATCH_TRANSACTIONAL)) {
+            return false;
+        }
+        count += part->error ? 0 : 1;
+    }
+    for (size_t topic = 0, i = 0; (part = next_part(ask, &topic, &i));) {
+        part->append.status = part->error ? LOG_APPEND_OK : LOG_APPEND_TXN_STATE;
+    }
+    return count > 0;
+}
+
 /* The first batch of a transaction in a partition: is the partition in it? */
 static void verify(struct request *r)
 {
@@ -349,6 +377,7 @@ static void verify(struct request *r)
     size_t count = 0;
 
     ask->verified = true;
+    r->connection->verifying++;
     for (size_t i = 0; i < ask->topic_count; i++) {
         count += ask->topics[i].part_count;
     }
@@ -383,5 +412,9 @@ void produce_handle(struct request *r)
             check_part(r, topic, &topic->parts[j]);
         }
     }
-    append_parts(r, false);
+    if (must_follow(r)) {
+        verify(r);
+    } else {
+        append_parts(r, false);
+    }
 }

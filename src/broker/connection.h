@@ -49,6 +49,7 @@ struct connection {
     int64_t frame_due_ns; /* a frame that has begun must be whole by then */
     struct request *oldest, *newest;
     uint32_t in_flight;     /* requests in the queue */
+    uint32_t verifying;     /* produce requests that the coordinator is asked about */
     size_t queued_bytes;    /* of answers in the queue, without ranges */
     size_t sent;            /* of the oldest one's answer and ranges */
     struct cold_read *cold; /* under way or holding bytes for the oldest one's next range */
