@@ -6,6 +6,7 @@ import confluent_kafka
 import pytest
 from support import clients
 from support.proxy import Proxy
+from support.wire import Connection, batch
 
 SECONDS = clients.CLIENT_SECONDS
 FENCED = {confluent_kafka.KafkaError._FENCED, confluent_kafka.KafkaError.PRODUCER_FENCED,
@@ -195,3 +196,107 @@ def test_an_idempotent_producer_leaves_no_copy_and_no_gap_when_the_server_is_kil
     kills = iter(range(3))
     produce_disturbed(server, "exact", 3000, lambda: disturb() if next(kills, None) is not None else None)
     assert list(map(int, read(server, "exact"))) == list(range(3000))
+
+
+class Producer:
+    """A producer of transactions in their second version (KIP-890), which the stock clients here do not speak yet."""
+
+    def __init__(self, connection, name):
+        self.connection, self.name, self.sequence = connection, name, {}
+        answer = connection.ask(22, 5, {"TransactionalId": name, "TransactionTimeoutMs": 10000, "ProducerId": -1,
+                                        "ProducerEpoch": -1})
+        assert answer["ErrorCode"] == 0
+        self.id, self.epoch = answer["ProducerId"], answer["ProducerEpoch"]
+
+    def send(self, topic, *values, epoch=None):
+        """The error of a batch that adds its partition to the transaction by itself."""
+        first = self.sequence.get(topic, 0)
+        raw = batch([value.encode() for value in values], self.id, self.epoch if epoch is None else epoch, first, True)
+        answer = self.connection.ask(0, 12, {
+            "TransactionalId": self.name, "Acks": -1, "TimeoutMs": 1000,
+            "TopicData": [{"Name": topic, "PartitionData": [{"Index": 0, "Records": raw}]}]})
+        error = answer["Responses"][0]["PartitionResponses"][0]["ErrorCode"]
+        self.sequence[topic] = first + len(values) if error == 0 else first
+        return error
+
+    def end(self, commits, epoch=None):
+        answer = self.connection.ask(26, 5, {"TransactionalId": self.name, "ProducerId": self.id,
+                                             "ProducerEpoch": self.epoch if epoch is None else epoch,
+                                             "Committed": commits})
+        if answer["ErrorCode"] == 0:
+            self.id, self.epoch, self.sequence = answer["ProducerId"], answer["ProducerEpoch"], {}
+        return answer["ErrorCode"]
+
+    def commit_offset(self, group, topic, offset):
+        part = {"PartitionIndex": 0, "CommittedOffset": offset, "CommittedLeaderEpoch": -1, "CommittedMetadata": ""}
+        answer = self.connection.ask(28, 5, {
+            "TransactionalId": self.name, "GroupId": group, "ProducerId": self.id, "ProducerEpoch": self.epoch,
+            "GenerationIdOrMemberEpoch": -1, "MemberId": "", "GroupInstanceId": None,
+            "Topics": [{"Name": topic, "Partitions": [part]}]})
+        return answer["Topics"][0]["Partitions"][0]["ErrorCode"]
+
+
+NONE, INVALID_PRODUCER_EPOCH, UNSTABLE, PRODUCER_FENCED = 0, 47, 88, 90
+
+
+def stable_offset(connection, group, topic):
+    """The error of asking for an offset that no open transaction may still change."""
+    topics = [{"Name": topic, "PartitionIndexes": [0]}]
+    answer = connection.ask(9, 7, {"GroupId": group, "Topics": topics, "RequireStable": True})
+    return answer["Topics"][0]["Partitions"][0]["ErrorCode"]
+
+
+def test_every_end_of_a_transaction_gives_its_producer_the_next_epoch(server, field_lists):
+    clients.make_topic(server, "second")
+    with Connection(server, field_lists) as connection:
+        producer = Producer(connection, "v2")
+        for round_ in range(4):
+            before = producer.epoch
+            assert producer.send("second", f"{round_}a", f"{round_}b") == NONE
+            assert producer.send("second", f"{round_}c") == NONE
+            assert producer.end(round_ % 2 == 0) == NONE
+            assert producer.epoch == before + 1
+    assert read(server, "second") == ["0a", "0b", "0c", "2a", "2b", "2c"]
+
+
+def test_what_comes_late_from_an_ended_transaction_touches_no_later_one(server, field_lists):
+    clients.make_topic(server, "second")
+    with Connection(server, field_lists) as connection:
+        producer = Producer(connection, "late-v2")
+        assert producer.send("second", "one") == NONE
+        old = producer.epoch
+        assert producer.end(True) == NONE
+        assert producer.send("second", "two") == NONE
+        assert producer.send("second", "stray", epoch=old) == INVALID_PRODUCER_EPOCH
+        assert producer.end(False, epoch=old) == PRODUCER_FENCED
+        assert producer.end(True) == NONE
+    assert read(server, "second") == ["one", "two"]
+
+
+def test_an_end_that_is_repeated_is_answered_as_before(server, field_lists):
+    clients.make_topic(server, "second")
+    with Connection(server, field_lists) as connection:
+        producer = Producer(connection, "again-v2")
+        assert producer.send("second", "one") == NONE
+        old = producer.epoch
+        assert producer.end(True) == NONE
+        present = producer.epoch
+        assert producer.end(True, epoch=old) == NONE
+        assert producer.epoch == present
+    assert read(server, "second") == ["one"]
+
+
+def test_offsets_join_a_second_version_transaction_by_themselves(server, field_lists):
+    clients.kcat_produce(server, "input", range(5))
+    place = confluent_kafka.TopicPartition("input", 0)
+    consumer = clients.confluent_consumer(server, "v2-group")
+    with Connection(server, field_lists) as connection:
+        producer = Producer(connection, "offsets-v2")
+        assert producer.commit_offset("v2-group", "input", 3) == NONE
+        assert stable_offset(connection, "v2-group", "input") == UNSTABLE
+        assert producer.end(True) == NONE
+        assert consumer.committed([place], SECONDS)[0].offset == 3
+        assert producer.commit_offset("v2-group", "input", 5) == NONE
+        assert producer.end(False) == NONE
+        assert consumer.committed([place], SECONDS)[0].offset == 3
+    consumer.close()

@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import time
 
 from support import messages
 
@@ -44,3 +45,34 @@ class Connection:
             assert raw[:1] == b"\x00", "the response header has no tagged fields"
             raw = raw[1:]
         return messages.Decoder(response, version, raw).decode()
+
+
+CRC32C = [0] * 256
+for _number in range(256):
+    _value = _number
+    for _ in range(8):
+        _value = _value >> 1 ^ 0x82F63B78 if _value & 1 else _value >> 1
+    CRC32C[_number] = _value
+
+
+def crc32c(raw):
+    value = 0xFFFFFFFF
+    for byte in raw:
+        value = value >> 8 ^ CRC32C[(value ^ byte) & 0xFF]
+    return value ^ 0xFFFFFFFF
+
+
+def varint(value):
+    return messages.uvarint((value << 1 ^ value >> 63) & 0xFFFFFFFF)
+
+
+def batch(values, producer_id=-1, epoch=-1, sequence=-1, transactional=False):
+    """A record batch of the present format with these values, no keys."""
+    records = b""
+    for number, value in enumerate(values):
+        record = b"\x00" + varint(0) + varint(number) + varint(-1) + varint(len(value)) + value + varint(0)
+        records += varint(len(record)) + record
+    now = int(time.time() * 1000)
+    rest = struct.pack(">hiqqqhii", 0x10 if transactional else 0, len(values) - 1, now, now, producer_id, epoch, sequence,
+                       len(values)) + records
+    return struct.pack(">qiibI", 0, 9 + len(rest), -1, 2, crc32c(rest)) + rest
