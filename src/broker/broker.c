@@ -11,6 +11,7 @@
 #include "broker/connection.h"
 #include "broker/listener.h"
 #include "broker/loop.h"
+#include "broker/meter.h"
 #include "broker/quota.h"
 #include "broker/request.h"
 
@@ -228,4 +229,5 @@ void broker_metrics(struct broker *broker, struct writer *out)
     metric(out, "request_memory_bytes", "gauge", "Frames of requests in memory.",
            (int64_t)(broker->frames.used_bytes + broker->large_frames.used_bytes +
                      broker->pieces.used_bytes));
+    meters_write(broker->loops, broker->loop_count, out);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "broker/connection.h"
+#include "broker/meter.h"
 
 #define COMPLAINTS_PER_SECOND 10
 
@@ -180,6 +181,7 @@ err loop_start(struct loop *loop, struct broker *broker, int index)
     loop->clock_ns = INT64_MAX;
     loop->scratch = xmalloc(LOOP_SCRATCH_BYTES);
     loop->chunk = xmalloc(LOOP_CHUNK_BYTES);
+    loop->meters = meters_new();
     if (uv_loop_init(&loop->uv) || uv_async_init(&loop->uv, &loop->wake, woken)) {
         return fault(ERR_IO, "cannot make an event loop: out of descriptors?");
     }
@@ -212,4 +214,5 @@ void loop_join(struct loop *loop)
     free(loop->timers.heap);
     free(loop->scratch);
     free(loop->chunk);
+    free(loop->meters);
 }

@@ -59,6 +59,7 @@ struct loop {
     int64_t complain_second; /* closed connections logged in this second ... */
     int complained;          /* ... so many times */
     struct loop_counts counts;
+    struct meter *meters; /* by row of apis[] */
 };
 
 MUST_CHECK err loop_start(struct loop *loop, struct broker *broker, int index);

@@ -15,6 +15,7 @@
 #include "broker/apis.h"
 #include "broker/connection.h"
 #include "broker/loop.h"
+#include "broker/meter.h"
 
 #define API_VERSIONS 18
 #define RANGES_BYTES_MAX INT32_MAX /* an answer's length is an i32 */
@@ -177,11 +178,13 @@ void request_reply(struct request *r)
     }
     assert(bytes <= RANGES_BYTES_MAX);
     put_u32(r->answer.at, (uint32_t)bytes);
+    meter_ended(r);
     end(r, REQUEST_ANSWERED);
 }
 
 void request_silent(struct request *r)
 {
+    meter_ended(r);
     end(r, REQUEST_SILENT);
 }
 
