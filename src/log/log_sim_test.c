@@ -24,6 +24,7 @@
 #define APPENDS_MAX 60 /* in one life */
 #define OFFSETS_MAX 20000
 #define SEEDS_PRESET 150
+#define SEEDS_SOAK 8000 /* more than a million appends */
 
 /* A crash leaves the objects of that life behind. */
 const char *__asan_default_options(void);
@@ -410,7 +411,8 @@ static void nothing_acknowledged_is_lost_at_any_power_loss(void **state)
 {
     const char *one = getenv("TIDEMARK_SIM_SEED"), *many = getenv("TIDEMARK_SIM_SEEDS");
     uint64_t from = one ? strtoull(one, NULL, 10) : 1;
-    uint64_t count = one ? 1 : many ? strtoull(many, NULL, 10) : SEEDS_PRESET;
+    uint64_t preset = getenv("TIDEMARK_SOAK") ? SEEDS_SOAK : SEEDS_PRESET;
+    uint64_t count = one ? 1 : many ? strtoull(many, NULL, 10) : preset;
     int64_t operations = 0;
 
     (void)state;
