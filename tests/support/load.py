@@ -5,33 +5,25 @@ Every thread here goes on by itself when its server is killed and started again.
 """
 
 import collections
+import json
+import os
 import random
+import subprocess
+import sys
+import tempfile
 import threading
 import time
-import zlib
 
 import confluent_kafka
 
-RECONNECT = {"reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 100, "retry.backoff.ms": 20,
-             "socket.timeout.ms": 10000, "log_level": 0}
-WAIT_SECONDS = 60  # a client that makes no progress for so long hangs
-QUEUE_MAX = 500    # records of a writer under way
+from support.values import RECONNECT, WAIT_SECONDS, filler_length, make_value, read_value
+
+TRANSACTIONS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "transactions.py")
+QUEUE_MAX = 500     # records of a writer under way
 PACE_SECONDS = 0.02 # between the bursts of a writer: transactions are to get their share
+CRASHES_MAX = 20    # of a transactional client
 
 Place = collections.namedtuple("Place", "topic partition offset")
-
-
-def make_value(writer, number, filler):
-    body = f"{writer} {number} {'x' * filler}".encode()
-    return body + f" {zlib.crc32(body):08x}".encode()
-
-
-def read_value(value):
-    """(writer, number) of an undamaged value; anything else is an AssertionError."""
-    body, crc = value[:-9], value[-9:]
-    assert crc == f" {zlib.crc32(body):08x}".encode(), f"a value that nobody wrote: {value[:80]!r}"
-    writer, number, _ = body.split(b" ", 2)
-    return writer.decode(), int(number)
 
 
 class Client(threading.Thread):
@@ -59,27 +51,25 @@ class Client(threading.Thread):
 class Writer(Client):
     """acked[number] is where the server said the record is; sent[number] where it was to go."""
 
-    def __init__(self, server, name, partitions, seed, **settings):
+    def __init__(self, server, name, partitions, seed):
         super().__init__(name)
         self.chance = random.Random(f"{name} {seed}")
         self.partitions = partitions
         self.settings = {"bootstrap.servers": server.kafka, "acks": "all", "enable.idempotence": True,
-                         "linger.ms": 1, "message.timeout.ms": WAIT_SECONDS * 1000, **RECONNECT,
-                         **{name.replace("_", "."): value for name, value in settings.items()}}
+                         "linger.ms": 1, "message.timeout.ms": WAIT_SECONDS * 1000, **RECONNECT}
         self.sent, self.acked, self.refused = {}, {}, {}
 
     def send(self, producer):
         number = len(self.sent)
         self.sent[number] = topic, partition = self.chance.choice(self.partitions)
-        filler = self.chance.choice((0, 10, 100, 1000, 10000) if self.chance.random() < 0.05 else (0, 50, 200))
 
         def told(error, message):
             if error:
                 self.refused[number] = error
             else:
                 self.acked[number] = Place(message.topic(), message.partition(), message.offset())
-        producer.produce(topic, make_value(self.name, number, filler), key=self.name, partition=partition, on_delivery=told)
-        return number
+        producer.produce(topic, make_value(self.name, number, filler_length(self.chance)), key=self.name,
+                         partition=partition, on_delivery=told)
 
     def work(self):
         producer = confluent_kafka.Producer(self.settings)
@@ -94,69 +84,55 @@ class Writer(Client):
         assert producer.flush(WAIT_SECONDS) == 0, f"{self.name}: {len(producer)} records are still under way"
 
 
-class TransactionWriter(Writer):
+class TransactionWriter(Client):
     """outcomes: (numbers, "committed" | "aborted" | "unknown") of each transaction, in order."""
 
     def __init__(self, server, name, partitions, seed):
-        super().__init__(server, name, partitions, seed, transactional_id=name, transaction_timeout_ms=20000,
-                         message_timeout_ms=15000)
-        self.outcomes = []
+        super().__init__(name)
+        self.settings = {"server": server.kafka, "name": name, "partitions": partitions, "seed": seed}
+        self.sent, self.acked, self.refused, self.outcomes = {}, {}, {}, []
+        self.reasons, self.process, self.lock = collections.Counter(), None, threading.Lock()
 
-    def until_done(self, step):
-        """Calls it again while the client says that this may help."""
-        ends = time.monotonic() + WAIT_SECONDS
-        while True:
-            try:
-                return step(10)
-            except confluent_kafka.KafkaException as refusal:
-                if not refusal.args[0].retriable() or time.monotonic() > ends:
-                    raise
+    def take(self, line):
+        if "plan" in line:
+            for number, topic, partition in line["plan"]:
+                self.sent[number] = (topic, partition)
+            self.outcomes.append(([number for number, _, _ in line["plan"]], "unknown"))
+            return
+        self.acked.update({int(number): Place(*place) for number, place in line["acked"].items()})
+        self.outcomes[-1] = (self.outcomes[-1][0], line["outcome"])
+        if line["outcome"] == "unknown":
+            self.reasons[line["why"]] += 1
 
-    def start_anew(self):
-        producer = confluent_kafka.Producer(self.settings)
-        self.until_done(producer.init_transactions)
-        return producer
-
-    def transaction(self, producer):
-        """One transaction; false when its producer can do no more."""
-        numbers, outcome = [], "unknown"
-        try:
-            producer.begin_transaction()
-            for _ in range(self.chance.randint(1, 30)):
-                numbers.append(self.send(producer))
-            kind = self.chance.random()
-            if kind < 0.05:
-                return False  # gone without a word: the next of its name ends it
-            if kind < 0.25:
-                self.until_done(producer.abort_transaction)
-                outcome = "aborted"
-            else:
-                self.until_done(producer.commit_transaction)
-                outcome = "committed"
-            return True
-        except confluent_kafka.KafkaException as refusal:
-            if not refusal.args[0].txn_requires_abort():
-                return False
-            outcome = self.give_up(producer)
-            return outcome == "aborted"
-        finally:
-            self.outcomes.append((numbers, outcome))
-
-    def give_up(self, producer):
-        try:
-            self.until_done(producer.abort_transaction)
-            return "aborted"
-        except confluent_kafka.KafkaException:
-            return "unknown"
+    def run_process(self, words):
+        settings = json.dumps({**self.settings, "first": len(self.sent)})
+        with self.lock:
+            self.process = subprocess.Popen([sys.executable, TRANSACTIONS, settings], stdin=subprocess.PIPE,
+                                            stdout=subprocess.PIPE, stderr=words, text=True)
+            if self.stopping.is_set():
+                self.process.stdin.close()
+        for line in self.process.stdout:
+            self.take(json.loads(line))
+        return self.process.wait(WAIT_SECONDS)
 
     def work(self):
-        producer = None
-        while not self.stopping.is_set():
-            if producer is None:  # an idle producer is false: its length is what it has under way
-                producer = self.start_anew()
-            if not self.transaction(producer):
-                producer = None
-        self.start_anew()  # whatever was left open is over
+        """A client that ended in an assertion of its own is started again, as the next of its name."""
+        for _ in range(CRASHES_MAX):
+            with tempfile.TemporaryFile("w+") as words:
+                status = self.run_process(words)
+                words.seek(0)
+                said = words.read()
+            if status == 0 and self.stopping.is_set():
+                return
+            assert "Assertion" in said, f"{self.name} ended with {status}: {said}"
+        raise AssertionError(f"{self.name} crashed {CRASHES_MAX} times: {said}")
+
+    def finish(self):
+        with self.lock:
+            self.stopping.set()
+            if self.process is not None:
+                self.process.stdin.close()
+        super().finish()
 
 
 class Reader(Client):
@@ -266,6 +242,7 @@ class Load:
         check_seen(every, committed, self.readers)
         check_transactions(every, committed, self.writers, self.transactional)
         return {"records": len(every), "acknowledged": self.progress()[0],
+                "why unknown": dict(sum((writer.reasons for writer in self.transactional), collections.Counter())),
                 **collections.Counter(outcome for writer in self.transactional for _, outcome in writer.outcomes)}
 
 
