@@ -166,10 +166,14 @@ static bool diverges(struct part *part)
     return part->end_epoch != part->last_epoch || part->end_offset < part->offset;
 }
 
-static int16_t check_epoch(const struct part *part)
+static int16_t check_part(const struct request *r, const struct part *part)
 {
     struct partition_ends ends;
 
+    if (partition_topic(part->partition)->deleted) { /* perhaps while we waited */
+        return r->version >= BY_ID_FROM ? KAFKA_UNKNOWN_TOPIC_ID
+                                        : KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
+    }
     if (part->leader_epoch < 0) {
         return KAFKA_NONE;
     }
@@ -219,7 +223,7 @@ static void collect(struct request *r)
     ask->cold = ask->urgent = false;
     for (size_t topic = 0, i = 0; (part = next_part(ask, &topic, &i));) {
         if (part->partition) {
-            part->error = check_epoch(part);
+            part->error = check_part(r, part);
         }
         if (!part->error && part->last_epoch >= 0 && !ask->blocks) {
             ask->cold = true;
@@ -259,7 +263,7 @@ static void write_part(struct request *r, struct part *part)
     const struct ask *ask = r->ask;
     const struct log_read *read = &part->read;
     struct writer *w = &r->answer;
-    bool known = read->partition != NULL && part->error != KAFKA_KAFKA_STORAGE_ERROR;
+    bool known = read->partition != NULL && !part->error;
 
     write_i32(w, part->index);
     write_i16(w, part->error);
@@ -400,6 +404,9 @@ static bool park(struct request *r)
         };
         if (!log_wait_add(&part->wait)) {
             part->wait.partition = NULL;
+            if (partition_failed(part->partition)) {
+                continue; /* nothing new can come: the time alone ends it */
+            }
             return false;
         }
     }
@@ -411,7 +418,8 @@ static void round_over(struct request *r)
     struct ask *ask = r->ask;
 
     ask->blocks = false;
-    if (ask->urgent || ask->over || ask->bytes >= ask->bytes_min || ask->wait_ms <= 0) {
+    if (ask->urgent || ask->over || ask->bytes >= ask->bytes_min || ask->wait_ms <= 0 ||
+        ask->topic_count == 0) {
         answer(r);
         return;
     }

@@ -267,6 +267,37 @@ static void a_fetch_of_nothing_new_is_answered_when_its_time_is_up(void **state)
     writer_fini(&w);
 }
 
+static int16_t fetch_error(int fd, int32_t correlation)
+{
+    struct writer answer = {0};
+    struct reader body;
+
+    assert_int_equal(trial_receive(fd, &answer, &body), correlation);
+    read_bytes(&body, 4 + 2 + 4 + 4);
+    read_text(&body, false);
+    read_bytes(&body, 4 + 4);
+    int16_t error = read_i16(&body);
+    assert_false(body.bad);
+    writer_fini(&answer);
+    return error;
+}
+
+static void a_parked_fetch_of_a_topic_that_goes_is_answered(void **state)
+{
+    struct trial *t = *state;
+    struct writer w = {0};
+
+    trial_open(t);
+    trial_topic(t, "t", 1);
+    int fd = trial_connect(t);
+    trial_fetch(&w, 1, "t", 0, 60000, 1);
+    trial_send_request(fd, &w);
+    trial_delete(t, "t");
+    assert_int_equal(fetch_error(fd, 1), KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
+    close(fd);
+    writer_fini(&w);
+}
+
 static void clients_that_leave_while_parked_leave_nothing_behind(void **state)
 {
     struct trial *t = *state;
@@ -478,6 +509,7 @@ int main(void)
         TEST(a_failed_produce_without_acks_closes_the_connection),
         TEST(a_parked_fetch_is_woken_by_a_produce),
         TEST(a_fetch_of_nothing_new_is_answered_when_its_time_is_up),
+        TEST(a_parked_fetch_of_a_topic_that_goes_is_answered),
         TEST(clients_that_leave_while_parked_leave_nothing_behind),
         TEST(a_slow_reader_gets_every_byte),
         TEST(idle_connections_are_closed),

@@ -51,16 +51,16 @@ void trial_close(struct trial *t)
     assert(e == OK);
 }
 
-struct creation {
+struct awaited {
     struct log_change change;
     pthread_mutex_t lock;
     pthread_cond_t done;
     bool is_done;
 };
 
-static void created(struct log_change *change)
+static void change_done(struct log_change *change)
 {
-    struct creation *c = (struct creation *)change;
+    struct awaited *c = (struct awaited *)change;
 
     pthread_mutex_lock(&c->lock);
     c->is_done = true;
@@ -68,25 +68,38 @@ static void created(struct log_change *change)
     pthread_mutex_unlock(&c->lock);
 }
 
+static void run_change(struct trial *t, struct awaited *c)
+{
+    c->change.done = change_done;
+    pthread_mutex_init(&c->lock, NULL);
+    pthread_cond_init(&c->done, NULL);
+    log_change(t->log, &c->change);
+    pthread_mutex_lock(&c->lock);
+    while (!c->is_done) {
+        pthread_cond_wait(&c->done, &c->lock);
+    }
+    pthread_mutex_unlock(&c->lock);
+    assert(!c->change.fault);
+    topic_drop(c->change.topic);
+    pthread_cond_destroy(&c->done);
+    pthread_mutex_destroy(&c->lock);
+}
+
 void trial_topic(struct trial *t, const char *name, int32_t partitions)
 {
-    struct creation c = {.change = {.kind = LOG_TOPIC_CREATE,
-                                    .name = view_text(name),
-                                    .partition_count = partitions,
-                                    .done = created}};
+    struct awaited c = {.change = {.kind = LOG_TOPIC_CREATE,
+                                   .name = view_text(name),
+                                   .partition_count = partitions}};
 
-    pthread_mutex_init(&c.lock, NULL);
-    pthread_cond_init(&c.done, NULL);
-    log_change(t->log, &c.change);
-    pthread_mutex_lock(&c.lock);
-    while (!c.is_done) {
-        pthread_cond_wait(&c.done, &c.lock);
-    }
-    pthread_mutex_unlock(&c.lock);
-    assert(!c.change.fault);
-    topic_drop(c.change.topic);
-    pthread_cond_destroy(&c.done);
-    pthread_mutex_destroy(&c.lock);
+    run_change(t, &c);
+}
+
+void trial_delete(struct trial *t, const char *name)
+{
+    struct awaited c = {
+        .change = {.kind = LOG_TOPIC_DELETE, .topic = log_topic(t->log, view_text(name))}};
+
+    run_change(t, &c);
 }
 
 int trial_connect(struct trial *t)

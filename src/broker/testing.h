@@ -19,6 +19,7 @@ void trial_init(struct trial *t);
 void trial_open(struct trial *t);
 void trial_close(struct trial *t); /* also removes the folder */
 void trial_topic(struct trial *t, const char *name, int32_t partitions);
+void trial_delete(struct trial *t, const char *name);
 
 /* A client's socket; receives fail the test after ten seconds. */
 int trial_connect(struct trial *t);
