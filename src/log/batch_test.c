@@ -194,6 +194,30 @@ static void faults_behind_a_good_checksum_are_named(void **state)
     }
 }
 
+static void bytes_behind_the_last_record_are_noticed(void **state)
+{
+    struct batch_info info;
+    uint8_t copy[sizeof(foreign)];
+
+    (void)state;
+    memcpy(copy, foreign, sizeof(copy)); /* with the NUL of the literal */
+    put_u32(copy + BATCH_LENGTH_AT, sizeof(copy) - 12);
+    reseal(copy, sizeof(copy));
+    assert_int_equal(batch_check((view){copy, sizeof(copy)}, &info), BATCH_BAD_RECORDS);
+    assert_int_equal(batch_check_records((view){copy, sizeof(copy)}, false), BATCH_BAD_RECORDS);
+}
+
+static void a_producer_may_not_send_an_empty_batch(void **state)
+{
+    struct batch_info info = {.last_offset_delta = -1, .producer_id = -1};
+    struct writer out = {0};
+
+    (void)state;
+    batch_seal(&info, (view){0}, &out);
+    assert_int_equal(batch_check(writer_view(&out), &info), BATCH_BAD_COUNT);
+    writer_fini(&out);
+}
+
 static void a_transactional_batch_needs_a_producer(void **state)
 {
     struct batch_info info;
@@ -327,6 +351,8 @@ int main(void)
         cmocka_unit_test(every_flipped_bit_is_noticed),
         cmocka_unit_test(a_batch_cut_anywhere_is_short),
         cmocka_unit_test(faults_behind_a_good_checksum_are_named),
+        cmocka_unit_test(bytes_behind_the_last_record_are_noticed),
+        cmocka_unit_test(a_producer_may_not_send_an_empty_batch),
         cmocka_unit_test(a_transactional_batch_needs_a_producer),
         cmocka_unit_test(a_stored_batch_may_have_holes_or_be_empty),
         cmocka_unit_test(a_stamp_renews_the_checksum_and_wins_over_record_times),
