@@ -18,7 +18,8 @@
 
 #define REAL_FROM 3
 #define ZSTD_FROM 7
-#define TXN_V2_FROM 12 /* the batch itself adds its partition to the transaction */
+#define RECORD_ERRORS_MAX 1000 /* in the answer about one batch; its words say the rest */
+#define TXN_V2_FROM 12         /* the batch itself adds its partition to the transaction */
 #define ACKS_ALL (-1)
 
 struct part {
@@ -159,6 +160,48 @@ static int16_t check_part(struct request *r, const struct topic_ask *topic, stru
     return KAFKA_NONE;
 }
 
+/* KIP-467: which records of a batch for a compacted topic lack a key, so that a client can send
+ * the others again. A compressed batch is refused as a whole: inflating it again would hold up
+ * the loop. */
+static size_t find_keyless(struct request *r, const struct part *part, int32_t **found)
+{
+    struct batch_walk walk;
+    struct record record;
+    size_t count = 0;
+    bool more = true;
+
+    if (part->append.status != LOG_APPEND_NO_KEY ||
+        (part->append.info.attributes & BATCH_CODEC_MASK)) {
+        return 0;
+    }
+    *found = arena_take(&r->arena, RECORD_ERRORS_MAX * sizeof(**found));
+    batch_walk_init(&walk, part->records);
+    for (int32_t i = 0; count < RECORD_ERRORS_MAX; i++) {
+        if (batch_walk_next(&walk, &record, &more) != OK || !more) {
+            break;
+        }
+        if (!record.key.at) {
+            (*found)[count++] = i;
+        }
+    }
+    batch_walk_fini(&walk);
+    return count;
+}
+
+static void write_record_errors(struct request *r, const struct part *part)
+{
+    struct writer *w = &r->answer;
+    int32_t *found = NULL;
+    size_t count = find_keyless(r, part, &found);
+
+    write_count(w, r->flexible, count);
+    for (size_t i = 0; i < count; i++) {
+        write_i32(w, found[i]);
+        write_chars(w, r->flexible, NULL); /* the batch's words say it */
+        write_no_tags(w, r->flexible);
+    }
+}
+
 static void write_part(struct request *r, const struct part *part)
 {
     struct writer *w = &r->answer;
@@ -175,7 +218,7 @@ static void write_part(struct request *r, const struct part *part)
         write_i64(w, fine ? append->start : -1);
     }
     if (r->version >= 8) {
-        write_count(w, r->flexible, 0); /* record errors: the words name what is wrong */
+        write_record_errors(r, part);
         write_chars(w, r->flexible, fine ? NULL : part->words);
     }
     write_no_tags(w, r->flexible);
