@@ -293,13 +293,41 @@ static enum log_append_status check_records(struct appending *at, const struct l
     }
 }
 
-/* May this batch be appended now? Changes nothing but its log append time. */
+static enum log_append_status check_producer(struct appending *at, struct log_append *a)
+{
+    struct partition *p = at->p;
+
+    if (a->info.producer_id < 0) {
+        return LOG_APPEND_OK;
+    }
+    pthread_mutex_lock(&p->lock);
+    if (!p->producers) {
+        p->producers =
+            producers_new(at->log->config.producers_max, at->log->config.producer_expiry_ms);
+    }
+    enum log_append_status status = producers_check(p->producers, &a->info, a->batch, a->flags,
+                                                    &a->base_offset, &a->last_offset);
+    pthread_mutex_unlock(&p->lock);
+    return status;
+}
+
+static bool look_at_start(struct partition *p, int64_t *start)
+{
+    pthread_mutex_lock(&p->lock);
+    *start = p->start;
+    bool gone = p->gone;
+    pthread_mutex_unlock(&p->lock);
+    return !gone && !atomic_load(&p->topic->deleted);
+}
+
+/* May this batch be appended now? Changes nothing but its log append time. Not under the lock:
+ * records may have to be inflated, and loops ask for the ends meanwhile. */
 static enum log_append_status admit(struct appending *at, struct log_append *a)
 {
     struct partition *p = at->p;
     bool internal = a->flags & LOG_APPEND_INTERNAL, follower = a->flags & LOG_APPEND_FOLLOWER;
 
-    if (p->gone || atomic_load(&p->topic->deleted)) {
+    if (!look_at_start(p, &a->start)) {
         return LOG_APPEND_GONE;
     }
     if (partition_failed(p)) {
@@ -314,22 +342,14 @@ static enum log_append_status admit(struct appending *at, struct log_append *a)
     if (a->info.bytes > at->settings.max_message_bytes && !internal && !follower) {
         return LOG_APPEND_TOO_LARGE;
     }
-    if (follower) {
+    if (follower) { /* the end is this shard's own */
         return a->info.base_offset == p->end ? LOG_APPEND_OK : LOG_APPEND_OFFSET_MISMATCH;
     }
     enum log_append_status status = check_times(at, a);
     if (status == LOG_APPEND_OK) {
         status = check_records(at, a);
     }
-    if (status == LOG_APPEND_OK && a->info.producer_id >= 0) {
-        if (!p->producers) {
-            p->producers = producers_new(at->log->config.producers_max,
-                                         at->log->config.producer_expiry_ms);
-        }
-        status = producers_check(p->producers, &a->info, a->batch, a->flags, &a->base_offset,
-                                 &a->last_offset);
-    }
-    return status;
+    return status == LOG_APPEND_OK ? check_producer(at, a) : status;
 }
 
 /* Gives the batch its offsets and its place; under the lock. */
@@ -365,10 +385,7 @@ static void append_one(struct appending *at, struct log_append *a)
 
     a->next = NULL;
     a->base_offset = a->last_offset = a->append_ms = -1;
-    pthread_mutex_lock(&p->lock);
-    a->start = p->start;
     enum log_append_status status = admit(at, a);
-    pthread_mutex_unlock(&p->lock);
     if (status == LOG_APPEND_DUPLICATE) {
         run_write(at); /* its first time may be in this very run */
         answer_duplicate(at, a);
