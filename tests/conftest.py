@@ -4,6 +4,7 @@ import os
 
 import pytest
 from support import messages
+from support.powerfs import PowerFs, built
 from support.server import Server
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -53,3 +54,16 @@ def field_lists():
     if found is None:
         pytest.skip(f"the protocol's field lists are not in {messages.FOLDER}")
     return found
+
+
+@pytest.fixture(scope="session")
+def powerfs_tools(tmp_path_factory):
+    return built(tmp_path_factory.mktemp("powerfs-tools"))
+
+
+@pytest.fixture
+def powerfs(powerfs_tools, tmp_path):
+    """A mounted file system that forgets what was not synced; a server on it must have ended with its test."""
+    mounted = PowerFs(powerfs_tools, tmp_path / "power")
+    yield mounted
+    mounted.close()

@@ -8,7 +8,6 @@ import random
 
 import pytest
 from support.load import Load
-from support.powerfs import PowerFs, built
 
 KILLS, KILLS_SOAK = 16, 200
 TOPICS = {"narrow": 1, "wide": 6}
@@ -42,18 +41,6 @@ def killed_under_load(server, kills, seed, after_kill):
     server.restart()
     assert load.check() == counts, "an orderly restart changed what is there"
     return counts
-
-
-@pytest.fixture(scope="session")
-def powerfs_tools(tmp_path_factory):
-    return built(tmp_path_factory.mktemp("powerfs-tools"))
-
-
-@pytest.fixture
-def powerfs(powerfs_tools, tmp_path):
-    mounted = PowerFs(powerfs_tools, tmp_path / "power")
-    yield mounted
-    mounted.close()
 
 
 def run_kills(servers, kills, seed):
