@@ -112,6 +112,92 @@ static void segments_roll_and_are_read_across(void **state)
     }
 }
 
+#define TEXT(literal) ((char *)(uintptr_t)(literal))
+
+struct chain { /* of two changes, one batch */
+    struct log_change first, second;
+    int left;
+    bool done;
+};
+
+static void chain_done(struct log_change *change)
+{
+    struct chain *chain = change->owner.at ? (void *)(uintptr_t)change->owner.at : NULL;
+
+    assert_null(change->fault);
+    chain->done = --chain->left == 0;
+}
+
+static void run_chain(struct world *w, struct chain *chain)
+{
+    chain->left = 2;
+    chain->first.next = &chain->second;
+    chain->first.done = chain->second.done = chain_done;
+    chain->first.owner = chain->second.owner = VIEW_OF(*chain);
+    log_change(w->log, &chain->first);
+    testing_until(w->sim, &chain->done);
+}
+
+static void expect_overrides(struct world *w, const char *text)
+{
+    struct setting *overrides = NULL;
+    size_t count = topic_overrides(w->topic, &overrides);
+    struct writer out = {0};
+
+    for (size_t i = 0; i < count; i++) {
+        write_format(&out, "%s=%s ", overrides[i].name, overrides[i].value);
+    }
+    write_u8(&out, 0);
+    assert_string_equal((const char *)writer_view(&out).at, text);
+    writer_fini(&out);
+    settings_free(overrides, count);
+}
+
+static void growth_and_settings_in_one_batch_both_last(void **state)
+{
+    struct world *w = *state;
+    static const struct setting one[] = {{TEXT("retention.ms"), TEXT("1000")}};
+    static const struct setting two[] = {{TEXT("retention.ms"), TEXT("2000")}};
+    struct log_change set = {.kind = LOG_TOPIC_SETTINGS, .topic = w->topic, .setting_count = 1};
+    struct log_change grow = {.kind = LOG_TOPIC_GROW, .topic = w->topic};
+    struct chain chain = {.first = set, .second = grow};
+
+    chain.first.settings = one;
+    chain.second.partition_count = 3;
+    run_chain(w, &chain);
+    reopen(w);
+    assert_int_equal(w->topic->partition_count, 3);
+    expect_overrides(w, "retention.ms=1000 ");
+    grow.topic = set.topic = w->topic;
+    chain = (struct chain){.first = grow, .second = set};
+    chain.first.partition_count = 5;
+    chain.second.settings = two;
+    run_chain(w, &chain);
+    reopen(w);
+    assert_int_equal(w->topic->partition_count, 5);
+    expect_overrides(w, "retention.ms=2000 ");
+}
+
+static void settings_merged_at_one_time_all_count(void **state)
+{
+    struct world *w = *state;
+    static const struct setting one[] = {{TEXT("retention.ms"), TEXT("1000")},
+                                         {TEXT("segment.ms"), TEXT("5000")}};
+    static const struct setting two[] = {{TEXT("retention.ms"), NULL},
+                                         {TEXT("segment.bytes"), TEXT("9000")}};
+    struct log_change set = {
+        .kind = LOG_TOPIC_SETTINGS, .topic = w->topic, .merge = true, .setting_count = 2};
+    struct chain chain = {.first = set, .second = set};
+
+    chain.first.settings = one;
+    chain.second.settings = two;
+    run_chain(w, &chain);
+    for (int round = 0; round < 2; round++) {
+        expect_overrides(w, "segment.ms=5000 segment.bytes=9000 ");
+        reopen(w);
+    }
+}
+
 static void a_time_finds_the_first_record_at_or_after_it(void **state)
 {
     struct world *w = *state;
@@ -263,6 +349,8 @@ int main(void)
         TEST(what_is_appended_is_read_back),
         TEST(everything_is_there_after_an_orderly_stop),
         TEST(segments_roll_and_are_read_across),
+        TEST(growth_and_settings_in_one_batch_both_last),
+        TEST(settings_merged_at_one_time_all_count),
         TEST(a_time_finds_the_first_record_at_or_after_it),
         TEST(a_repeat_of_an_idempotent_batch_gets_its_old_offset),
         TEST(committed_readers_stop_at_an_open_transaction),

@@ -93,7 +93,7 @@ static void apply(struct meta_state *m, struct log_change *c)
         topic_grow(c->topic, c->partition_count);
         break;
     case LOG_TOPIC_SETTINGS:
-        take_settings(log, c->topic, c->settings, c->setting_count);
+        take_settings(log, c->topic, c->merged, c->merged_count);
         log_ask_clean(log);
         break;
     case LOG_TRIM:
@@ -123,6 +123,8 @@ static void finish(struct meta_state *m, struct log_change *c, const char *failu
         } else if (!c->fault && !c->only_check) {
             apply(m, c);
         }
+        settings_free(c->merged, c->merged_count);
+        c->merged = NULL;
         c->done(c);
     }
 }
@@ -190,7 +192,7 @@ static void pump(struct meta_state *m)
             if (meta_check(m, batch, c)) {
                 c->fault = fault_take();
             } else if (!c->only_check) {
-                meta_build_change(m, &b, c);
+                meta_build_change(m, &b, batch, c);
             }
         }
         if (b.count) {
@@ -223,6 +225,8 @@ void log_change(struct log *log, struct log_change *chain)
     for (struct log_change *c = chain; c; c = c->next) {
         c->fault = NULL;
         c->log = log;
+        c->merged = NULL;
+        c->merged_count = 0;
     }
     chain->job.work = change_work;
     worker_post(&log->meta, &chain->job);

@@ -62,12 +62,31 @@ static void add_delete(struct meta_building *b, const struct topic *topic)
     }
 }
 
-void meta_build_change(struct meta_state *m, struct meta_building *b, struct log_change *c)
+/* A record says all of a topic, so it must hold what the batch did before, too. */
+static void add_grown(struct meta_building *b, struct log_change *batch, struct log_change *c)
+{
+    const struct log_change *set = meta_earlier(batch, c, LOG_TOPIC_SETTINGS);
+    struct setting *overrides = NULL;
+    size_t count = set ? 0 : topic_overrides(c->topic, &overrides);
+
+    add_topic(b, c->topic->id, view_text(c->topic->name), c->partition_count,
+              set ? set->merged : overrides, set ? set->merged_count : count);
+    settings_free(overrides, count);
+}
+
+static void add_set(struct meta_building *b, struct log_change *batch, struct log_change *c)
+{
+    const struct log_change *grown = meta_earlier(batch, c, LOG_TOPIC_GROW);
+    int32_t count = grown ? grown->partition_count : atomic_load(&c->topic->partition_count);
+
+    add_topic(b, c->topic->id, view_text(c->topic->name), count, c->merged, c->merged_count);
+}
+
+void meta_build_change(struct meta_state *m, struct meta_building *b, struct log_change *batch,
+                       struct log_change *c)
 {
     struct meta_record r = {
         .owner = c->owner, .value = c->value, .offset = c->offset, .partition = c->partition};
-    struct setting *overrides = NULL;
-    size_t count = 0;
 
     switch (c->kind) {
     case LOG_TOPIC_CREATE:
@@ -78,14 +97,10 @@ void meta_build_change(struct meta_state *m, struct meta_building *b, struct log
         add_delete(b, c->topic);
         break;
     case LOG_TOPIC_GROW:
-        count = topic_overrides(c->topic, &overrides);
-        add_topic(b, c->topic->id, view_text(c->topic->name), c->partition_count, overrides,
-                  count);
-        settings_free(overrides, count);
+        add_grown(b, batch, c);
         break;
     case LOG_TOPIC_SETTINGS:
-        add_topic(b, c->topic->id, view_text(c->topic->name),
-                  atomic_load(&c->topic->partition_count), c->settings, c->setting_count);
+        add_set(b, batch, c);
         break;
     case LOG_UNPIN:
         add_unpins(m, b, c->owner);

@@ -3,6 +3,8 @@
 #include "log/meta_state.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define NOTE_BYTES_MAX (64 << 10)
 
@@ -30,19 +32,73 @@ static bool deletes_same(const struct log_change *a, const struct log_change *b)
     return a->kind == LOG_TOPIC_DELETE && a->topic == b->topic;
 }
 
-static bool grows_same(const struct log_change *a, const struct log_change *b)
+const struct log_change *meta_earlier(struct log_change *batch, const struct log_change *c,
+                                      enum log_change_kind kind)
 {
-    return a->kind == LOG_TOPIC_GROW && a->topic == b->topic;
+    const struct log_change *found = NULL;
+
+    for (const struct log_change *a = batch; a != c; a = a->next) {
+        if (a->kind == kind && a->topic == c->topic && !a->fault && !a->only_check) {
+            found = a;
+        }
+    }
+    return found;
 }
 
-static err check_settings(struct log *log, const struct log_change *c)
+static err check_settings(struct log *log, const struct setting *overrides, size_t count)
 {
     struct topic_settings settings;
 
     settings_copy(&settings, &log->config.defaults);
-    err e = settings_apply(&settings, c->settings, c->setting_count);
+    err e = settings_apply(&settings, overrides, count);
     settings_fini(&settings);
     return e;
+}
+
+static struct setting *named(struct setting *settings, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!strcmp(settings[i].name, name)) {
+            return &settings[i];
+        }
+    }
+    return NULL;
+}
+
+/* c->settings over what holds when its turn has come, so that edits at one time all count. */
+static void merge(struct log_change *batch, struct log_change *c)
+{
+    const struct log_change *set = meta_earlier(batch, c, LOG_TOPIC_SETTINGS);
+    struct setting *base = NULL;
+    size_t count = set ? set->merged_count : topic_overrides(c->topic, &base), room = count;
+
+    base = set ? settings_dup(set->merged, count) : base;
+    for (size_t i = 0; i < c->setting_count; i++) {
+        struct setting *old = named(base, count, c->settings[i].name);
+        if (old) {
+            free(old->name);
+            free(old->value);
+            *old = base[--count];
+        }
+        if (c->settings[i].value) {
+            base = array_room(base, count, &room, sizeof(*base));
+            base[count++] =
+                (struct setting){xstrdup(c->settings[i].name), xstrdup(c->settings[i].value)};
+        }
+    }
+    c->merged = base;
+    c->merged_count = count;
+}
+
+static err check_set(struct log *log, struct log_change *batch, struct log_change *c)
+{
+    if (c->merge) {
+        merge(batch, c);
+    } else {
+        c->merged = settings_dup(c->settings, c->setting_count);
+        c->merged_count = c->setting_count;
+    }
+    return check_settings(log, c->merged, c->merged_count);
 }
 
 static err check_create(struct log *log, struct log_change *batch, struct log_change *c)
@@ -64,12 +120,12 @@ static err check_create(struct log *log, struct log_change *batch, struct log_ch
     if (there || earlier(batch, c, creates_same)) {
         return fault(ERR_EXISTS, "topic '%.*s' already exists", VIEW_ARG(c->name));
     }
-    return check_settings(log, c);
+    return check_settings(log, c->settings, c->setting_count);
 }
 
 static err check_grow(struct log_change *batch, struct log_change *c)
 {
-    struct log_change *before = earlier(batch, c, grows_same);
+    const struct log_change *before = meta_earlier(batch, c, LOG_TOPIC_GROW);
     int32_t now = before ? before->partition_count : atomic_load(&c->topic->partition_count);
 
     if (c->partition_count <= now || c->partition_count > PARTITIONS_MAX) {
@@ -143,7 +199,7 @@ err meta_check(struct meta_state *m, struct log_change *batch, struct log_change
         return e ? e : check_grow(batch, c);
     case LOG_TOPIC_SETTINGS:
         e = check_topic(batch, c);
-        return e ? e : check_settings(m->log, c);
+        return e ? e : check_set(m->log, batch, c);
     case LOG_TRIM:
     case LOG_PIN:
         e = check_topic(batch, c);

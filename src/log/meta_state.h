@@ -47,7 +47,12 @@ void meta_note_set(struct meta_state *m, view owner, view value);
 void meta_pins_free(struct meta_state *m);
 /* meta_check.c: may c be done, after those before it in its batch? A pin holds from here on. */
 MUST_CHECK err meta_check(struct meta_state *m, struct log_change *batch, struct log_change *c);
+/* The last change of a kind to the same topic that comes before c in its batch, or NULL: it is
+ * accepted, but not applied yet. */
+const struct log_change *meta_earlier(struct log_change *batch, const struct log_change *c,
+                                      enum log_change_kind kind);
 /* meta_build.c */
-void meta_build_change(struct meta_state *m, struct meta_building *b, struct log_change *c);
+void meta_build_change(struct meta_state *m, struct meta_building *b, struct log_change *batch,
+                       struct log_change *c);
 
 #endif

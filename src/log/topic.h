@@ -116,7 +116,7 @@ enum log_change_kind {
     LOG_TOPIC_CREATE,   /* name, partition_count, settings, id or zero; gives topic */
     LOG_TOPIC_DELETE,   /* topic */
     LOG_TOPIC_GROW,     /* topic, partition_count: the new total */
-    LOG_TOPIC_SETTINGS, /* topic, settings: the whole new list of overrides */
+    LOG_TOPIC_SETTINGS, /* topic, settings: all anew; with merge: edits, NULL values remove */
     LOG_TRIM,           /* topic, partition, offset: the log starts there (-1: at high) */
     LOG_PIN,   /* topic, partition, offset, owner: retention and compaction stop there */
     LOG_UNPIN, /* owner: all its pins */
@@ -135,8 +135,10 @@ struct log_change {          /* the caller's memory, untouched until done */
     int64_t offset; /* TRIM: the resulting log start on success */
     const struct setting *settings;
     size_t setting_count;
-    bool only_check;                   /* validate and answer, change nothing */
-    bool internal;                     /* may touch internal topics */
+    struct setting *merged; /* the log's: what SETTINGS comes to */
+    size_t merged_count;
+    bool merge;                        /* SETTINGS */
+    bool only_check, internal;         /* change nothing; may touch internal topics */
     struct fault *fault;               /* NULL: done; else heap, the caller's */
     void (*done)(struct log_change *); /* any thread, may only post */
 };
