@@ -14,7 +14,7 @@
 #define BATCH_HEAD_BYTES 61
 #define BATCH_LENGTH_AT 8 /* the length field; a batch is its value + 12 bytes */
 #define BATCH_BYTES_MAX (100 << 20)
-#define BATCH_INFLATED_MAX (1 << 30) /* records of one batch, decompressed: bombs stop here */
+#define BATCH_INFLATED_MAX (256 << 20) /* records of one batch, inflated: bombs stop here */
 
 enum codec { CODEC_NONE, CODEC_GZIP, CODEC_SNAPPY, CODEC_LZ4, CODEC_ZSTD, CODEC_COUNT };
 

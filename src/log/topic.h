@@ -16,8 +16,7 @@ enum topic_cleanup { TOPIC_CLEANUP_DELETE = 1, TOPIC_CLEANUP_COMPACT = 2 };
 enum topic_flush { TOPIC_FLUSH_SYNC, TOPIC_FLUSH_OS };
 enum topic_clock { TOPIC_CLOCK_CREATE, TOPIC_CLOCK_APPEND };
 
-/* Effective settings; names and meaning are Kafka's topic configs, plus flush.policy and
- * retention.disk.percent. Filled from option rows: topic_options in settings.c. */
+/* Effective settings, by Kafka's names and some of our own: rows in topic_options. */
 struct topic_settings {
     int64_t cleanup_policy;         /* choice: delete, compact, "compact,delete" */
     int64_t retention_ms;           /* -1: none */
