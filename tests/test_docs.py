@@ -6,6 +6,7 @@ page gets a server on its first block. The default addresses in the text are tho
 
 import os
 import pathlib
+import re
 import shlex
 import subprocess
 
@@ -79,3 +80,17 @@ def test_every_package_that_is_installed_is_explained():
     page = (ROOT / "docs/dependencies.md").read_text()
     assert packages
     assert not [name for name in packages if name not in shlex.split(page.replace("'", "").replace(",", " ").replace("|", " "))]
+
+
+@pytest.mark.parametrize("name, words", [("cli.md", []), ("config.md", ["config"])])
+def test_the_reference_on_a_page_is_the_programs_own(binary, name, words):
+    page = (ROOT / "docs" / name).read_text()
+    printed = subprocess.run([binary, "help", "--reference", *words], capture_output=True, text=True, timeout=20).stdout
+    fix = f"tidemark help --reference {' '.join(words)}"
+    assert page.partition("prints it.\n\n")[2].strip() == printed.strip(), f"docs/{name} is old; `{fix}` prints it anew"
+
+
+def test_promises_name_tests_that_are_there():
+    named = re.findall(r"`((?:tests|src)/[\w/]+\.\w+)`", (ROOT / "docs/promises.md").read_text())
+    assert named
+    assert not [path for path in named if not (ROOT / path).exists()]

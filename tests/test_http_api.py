@@ -1,6 +1,7 @@
 """The broker's part of the HTTP API: topics and groups, as docs/http.md says them."""
 
 import json
+import re
 import urllib.parse
 
 import pytest
@@ -191,3 +192,23 @@ def test_the_server_says_what_it_is(server):
     assert said["config"]["num.partitions"] == "1"
     assert said["uptime_ms"] >= 0 and isinstance(said["start"]["took_ms"], int)
     json.dumps(said)
+
+
+def test_metrics_are_prometheus_text_and_count_requests(server):
+    kcat_produce(server, "orders", ["a"])
+    samples, kinds = {}, {}
+    for line in server.get("/metrics").body.decode().splitlines():
+        if line.startswith("# TYPE "):
+            _, _, name, kind = line.split()
+            assert name not in kinds, f"{name} is declared twice"
+            kinds[name] = kind
+        elif not line.startswith("# HELP "):
+            match = re.fullmatch(r'([a-z_]+)((?:\{.*\})?) (\S+)', line)
+            assert match, line
+            family = re.sub(r"_(bucket|sum|count)$", "", match[1])
+            assert match[1] in kinds or kinds.get(family) == "histogram", line
+            samples[match[1] + match[2]] = float(match[3])
+    assert samples['tidemark_kafka_request_seconds_count{api="Produce"}'] == 1
+    assert samples['tidemark_kafka_request_seconds_bucket{api="Produce",le="+Inf"}'] == 1
+    assert samples["tidemark_kafka_received_bytes_total"] > 0
+    assert samples["tidemark_coord_groups"] == 0 and samples["tidemark_log_topics"] >= 2
