@@ -155,49 +155,12 @@ static view list_edited(struct request *r, view list, view words, bool add)
     return copy;
 }
 
-struct list { /* overrides being edited, in the arena */
-    struct setting *items;
-    size_t count;
-};
-
-static struct setting *list_find(struct list *list, view name)
-{
-    for (size_t i = 0; i < list->count; i++) {
-        if (view_is_text(name, list->items[i].name)) {
-            return &list->items[i];
-        }
-    }
-    return NULL;
-}
-
-static void list_remove(struct list *list, struct setting *item)
-{
-    if (item) {
-        *item = list->items[--list->count];
-    }
-}
-
-static void list_set(struct request *r, struct list *list, view name, view value)
-{
-    struct setting *item = list_find(list, name);
-
-    if (!item) {
-        item = &list->items[list->count++];
-        item->name = arena_text(&r->arena, name);
-    }
-    item->value = arena_text(&r->arena, value);
-}
-
 /* What holds for a list-like setting now. */
-static view present_value(struct request *r, struct topic *topic, struct list *list, view name)
+static view present_value(struct request *r, struct topic *topic, view name)
 {
-    struct setting *item = list_find(list, name);
     size_t count = 0;
-
-    if (item) {
-        return view_text(item->value);
-    }
     const struct config_view *views = configs_of_topic(topic, &r->arena, &count);
+
     for (size_t i = 0; i < count; i++) {
         if (view_is_text(name, views[i].name)) {
             return view_text(views[i].value);
@@ -206,14 +169,14 @@ static view present_value(struct request *r, struct topic *topic, struct list *l
     return VIEW("");
 }
 
+/* The value that an edit comes to; NULL removes the setting. */
 static int16_t edit_one(struct request *r, struct resource *resource, struct topic *topic,
-                        struct list *list, const struct edit *edit)
+                        const struct edit *edit, char **out)
 {
     view name = edit->setting.name, value = edit->setting.value;
     bool adds = edit->operation == OPERATION_APPEND;
 
     if (edit->operation == OPERATION_DELETE) {
-        list_remove(list, list_find(list, name));
         return KAFKA_NONE;
     }
     if (!value.at) {
@@ -222,7 +185,7 @@ static int16_t edit_one(struct request *r, struct resource *resource, struct top
                                    VIEW_ARG(view_upto(name, NAME_SHOWN))));
     }
     if (edit->operation == OPERATION_SET) {
-        list_set(r, list, name, value);
+        *out = arena_text(&r->arena, value);
         return KAFKA_NONE;
     }
     if (!adds && edit->operation != OPERATION_SUBTRACT) {
@@ -233,32 +196,26 @@ static int16_t edit_one(struct request *r, struct resource *resource, struct top
                       arena_format(&r->arena, "%.*s is no list: it can be set or deleted",
                                    VIEW_ARG(view_upto(name, NAME_SHOWN))));
     }
-    view present = present_value(r, topic, list, name);
+    view present = present_value(r, topic, name);
     if (present.len + value.len > LIST_BYTES_MAX) {
         return refuse(resource, KAFKA_INVALID_CONFIG, "the list would be too long");
     }
-    list_set(r, list, name, list_edited(r, present, value, adds));
+    *out = arena_text(&r->arena, list_edited(r, present, value, adds));
     return KAFKA_NONE;
 }
 
 static int16_t edit_all(struct request *r, struct resource *resource, struct log_change *change)
 {
-    struct setting *old = NULL;
-    size_t old_count = topic_overrides(change->topic, &old);
-    struct list list = {
-        arena_take(&r->arena, (old_count + resource->edit_count) * sizeof(*list.items)), 0};
+    struct setting *edits = arena_take(&r->arena, resource->edit_count * sizeof(*edits));
     int16_t error = KAFKA_NONE;
 
-    for (; list.count < old_count; list.count++) {
-        list.items[list.count].name = arena_text(&r->arena, view_text(old[list.count].name));
-        list.items[list.count].value = arena_text(&r->arena, view_text(old[list.count].value));
-    }
-    settings_free(old, old_count);
     for (size_t i = 0; !error && i < resource->edit_count; i++) {
-        error = edit_one(r, resource, change->topic, &list, &resource->edits[i]);
+        edits[i].name = arena_text(&r->arena, resource->edits[i].setting.name);
+        error = edit_one(r, resource, change->topic, &resource->edits[i], &edits[i].value);
     }
-    change->settings = list.items;
-    change->setting_count = list.count;
+    change->settings = edits;
+    change->setting_count = resource->edit_count;
+    change->merge = true;
     return error;
 }
 

@@ -121,57 +121,36 @@ void topics_list(struct http_call *call)
     http_reply_json(call, 200);
 }
 
-static bool is_listed(const struct setting *settings, size_t count, const char *name)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (!strcmp(settings[i].name, name)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* The overrides that a body's settings make of those there were: a null takes one away. */
-static err settings_read(struct http_call *call, const struct json *body, struct topic *before,
+/* The settings a body gives; a null, which takes an override away, counts where edits do. */
+static err settings_read(struct http_call *call, const struct json *body, bool edits,
                          const struct setting **out, size_t *count)
 {
     const struct json *asked = json_get(body, "settings");
-    struct setting *old = NULL;
-    size_t old_count = before ? topic_overrides(before, &old) : 0, named = 0, kept = 0;
-    err e = OK;
+    size_t named = 0;
 
+    *count = 0;
+    if (asked && asked->kind != JSON_OBJECT) {
+        return fault(ERR_INVALID, "settings must be an object of names and values");
+    }
     for (const struct json *s = asked ? asked->inside : NULL; s; s = s->next) {
         named++;
     }
-    struct setting *names = arena_take(&call->arena, (named + 1) * sizeof(*names));
-    struct setting *all = arena_take(&call->arena, (named + old_count + 1) * sizeof(*all));
-    named = 0;
-    if (asked && asked->kind != JSON_OBJECT) {
-        e = fault(ERR_INVALID, "settings must be an object of names and values");
-        asked = NULL;
-    }
-    for (const struct json *s = asked ? asked->inside : NULL; s && !e; s = s->next) {
-        char *name = arena_text(&call->arena, s->name);
-        names[named++].name = name;
-        if (s->kind == JSON_TEXT || s->kind == JSON_NUMBER) {
-            all[kept++] = (struct setting){name, arena_text(&call->arena, s->text)};
-        } else if (s->kind == JSON_BOOL) {
-            view word = s->truth ? VIEW("true") : VIEW("false");
-            all[kept++] = (struct setting){name, arena_text(&call->arena, word)};
-        } else if (s->kind != JSON_NULL) {
-            e = fault(ERR_INVALID, "the setting %s must be a text, a number or null", name);
-        }
-    }
-    for (size_t i = 0; i < old_count; i++) {
-        if (!is_listed(names, named, old[i].name)) {
-            all[kept++] = (struct setting){arena_text(&call->arena, view_text(old[i].name)),
-                                           arena_text(&call->arena, view_text(old[i].value))};
-        }
-    }
-    settings_free(old, old_count);
+    struct setting *all = arena_take(&call->arena, (named + 1) * sizeof(*all));
     *out = all;
-    *count = kept;
-    return e;
+    for (const struct json *s = asked ? asked->inside : NULL; s; s = s->next) {
+        char *name = arena_text(&call->arena, s->name), *value = NULL;
+        if (s->kind == JSON_TEXT || s->kind == JSON_NUMBER) {
+            value = arena_text(&call->arena, s->text);
+        } else if (s->kind == JSON_BOOL) {
+            value = arena_text(&call->arena, s->truth ? VIEW("true") : VIEW("false"));
+        } else if (s->kind != JSON_NULL) {
+            return fault(ERR_INVALID, "the setting %s must be a text, a number or null", name);
+        }
+        if (value || edits) {
+            all[(*count)++] = (struct setting){name, value};
+        }
+    }
+    return OK;
 }
 
 /* The topic that is there makes way, but only for one that can be made. */
@@ -212,7 +191,7 @@ void topics_create(struct http_call *call)
     e = e ? e
           : route_count(body, "partitions", b->config->num_partitions, 1, PARTITIONS_MAX,
                         &partitions);
-    e = e ? e : settings_read(call, body, NULL, &create->settings, &create->setting_count);
+    e = e ? e : settings_read(call, body, false, &create->settings, &create->setting_count);
     if (!e && json_get(body, "replace")) {
         e = json_get_bool(body, "replace", &replaces);
     }
@@ -252,11 +231,12 @@ static err edit(struct http_call *call, struct topic *topic, const struct json *
     int32_t before = atomic_load(&topic->partition_count);
     int64_t partitions = 0;
     struct awaited grow_item = {.change = {.kind = LOG_TOPIC_GROW, .topic = topic}};
-    struct awaited set_item = {.change = {.kind = LOG_TOPIC_SETTINGS, .topic = topic}};
+    struct awaited set_item = {
+        .change = {.kind = LOG_TOPIC_SETTINGS, .topic = topic, .merge = true}};
     struct log_change *grow = &grow_item.change, *set = &set_item.change;
     err e = route_count(body, "partitions", before, 1, PARTITIONS_MAX, &partitions);
 
-    e = e ? e : settings_read(call, body, topic, &set->settings, &set->setting_count);
+    e = e ? e : settings_read(call, body, true, &set->settings, &set->setting_count);
     if (e) {
         return e;
     }

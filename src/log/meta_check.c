@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define NOTE_BYTES_MAX (64 << 10)
+#define EDITS_MAX 256 /* of settings in one change: more than there are names */
 
 static struct log_change *earlier(struct log_change *batch, const struct log_change *end,
                                   bool (*same)(const struct log_change *,
@@ -92,6 +93,9 @@ static void merge(struct log_change *batch, struct log_change *c)
 
 static err check_set(struct log *log, struct log_change *batch, struct log_change *c)
 {
+    if (c->setting_count > EDITS_MAX) {
+        return fault(ERR_INVALID, "%zu settings are more than there are", c->setting_count);
+    }
     if (c->merge) {
         merge(batch, c);
     } else {
