@@ -339,14 +339,24 @@ static void captured_done(struct captured *c, bool saved)
     topic_drop(c->partition->topic);
 }
 
-static void set_points(struct captured *captured, size_t count)
+/* True when a compacted topic has more sealed segments before its recovery point now: the
+ * cleaner that their roll woke could not touch them yet. */
+static bool set_points(struct captured *captured, size_t count)
 {
+    bool compactable = false;
+
     for (size_t i = 0; i < count; i++) {
         struct partition *p = captured[i].partition;
+        struct topic_settings settings;
         pthread_mutex_lock(&p->lock);
-        p->recovery = captured[i].point;
+        const struct recovery_point *point = &captured[i].point;
+        bool sealed = point->segment > p->recovery.segment && point->segment > point->start;
+        p->recovery = *point;
         pthread_mutex_unlock(&p->lock);
+        topic_settings_get(p->topic, &settings);
+        compactable |= sealed && (topic_cleanup(&settings) & TOPIC_CLEANUP_COMPACT);
     }
+    return compactable;
 }
 
 static err checkpoint_steps(struct log *log, struct captured *captured, size_t count,
@@ -365,9 +375,10 @@ static err checkpoint_steps(struct log *log, struct captured *captured, size_t c
     if (e && e != ERR_FULL && e != ERR_BUSY) {
         log_fail(log, "sync of segments failed"); /* a second sync would lie */
     }
-    if (!e) {
-        set_points(captured, count);
-        e = write_checkpoint(log, round);
+    bool compactable = !e && set_points(captured, count);
+    e = e ? e : write_checkpoint(log, round);
+    if (!e && compactable) {
+        log_ask_clean(log);
     }
     if (!e) {
         log->checkpoint_round = round;

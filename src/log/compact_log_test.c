@@ -13,6 +13,7 @@
 #include "base/base.h"
 
 #define BEAT_MS 100
+#define LONG_MS 2000
 #define KEYS 10
 
 struct world {
@@ -29,21 +30,31 @@ static struct setting setting(const char *name, const char *value)
     return (struct setting){(char *)(uintptr_t)name, (char *)(uintptr_t)value};
 }
 
-static int begin(void **state)
+static int begin_with(void **state, int64_t beat_ms, int64_t sync_ms)
 {
     struct world *w = xcalloc(1, sizeof(*w));
     struct setting settings[] = {setting("segment.bytes", "2000")};
 
     w->sim = os_sim_new(3);
     w->config = testing_config();
-    w->config.unsynced_ms_max = 10;
-    w->config.retention_check_ms = BEAT_MS;
+    w->config.unsynced_ms_max = sync_ms;
+    w->config.retention_check_ms = beat_ms;
     w->config.files_max = 1;
     w->log = testing_open(w->sim, &w->config);
     w->topic = testing_topic(w->sim, w->log, "compacted", 1, settings, COUNT(settings));
     w->p = topic_partition(w->topic, 0);
     *state = w;
     return 0;
+}
+
+static int begin(void **state)
+{
+    return begin_with(state, BEAT_MS, 10);
+}
+
+static int begin_without_beat(void **state)
+{
+    return begin_with(state, 1000 * LONG_MS, LONG_MS);
 }
 
 /* Only now, so that tests see the log before it. */
@@ -287,6 +298,22 @@ static void a_tombstone_goes_by_itself_when_it_is_due(void **state)
     assert_compacted(w, true);
 }
 
+static void a_checkpoint_lets_what_was_sealed_be_compacted(void **state)
+{
+    struct world *w = *state;
+    struct os *os = os_sim_os(w->sim);
+    int64_t last, begun_ms;
+
+    compact_from_now(w, "0");
+    put_many(w, 100);
+    begun_ms = os->now_ms(os);
+    assert_int_equal(read_all(w, &last), 100); /* the rolls came before any checkpoint */
+    while (read_all(w, &last) == 100) {
+        (void)os_sim_step(w->sim);
+    }
+    assert_true(os->now_ms(os) < begun_ms + 2 * LONG_MS); /* not the beat */
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, finish)
 
 int main(void)
@@ -299,6 +326,8 @@ int main(void)
         TEST(nothing_goes_behind_an_open_transaction),
         TEST(young_records_wait),
         TEST(a_tombstone_goes_by_itself_when_it_is_due),
+        cmocka_unit_test_setup_teardown(a_checkpoint_lets_what_was_sealed_be_compacted,
+                                        begin_without_beat, finish),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
