@@ -1,6 +1,7 @@
 /* broker.c - opening and closing the Kafka door. SPDX-License-Identifier: Apache-2.0 */
 #include "broker/broker.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,9 @@
 #include "broker/quota.h"
 #include "broker/request.h"
 
+#define TRIM_MS 3000
+#define TRIM_AFTER_BYTES (8 << 20) /* received since the last time */
+#define TRIM_QUIET_BYTES (1 << 20) /* of requests under way */
 #define DESCRIPTORS_KEPT 256 /* for everything that is neither a connection nor a segment */
 
 void broker_config_preset(struct broker_config *config)
@@ -66,58 +70,6 @@ static err advertise(struct broker *b)
     return OK;
 }
 
-err broker_open(struct os *os, const struct broker_config *config, struct log *log,
-                struct coord *coord, struct broker **out)
-{
-    struct broker *b = xcalloc(1, sizeof(*b));
-    struct broker_config *own = xmalloc(sizeof(*own));
-    err e = OK;
-
-    assert(config->net_threads > 0);
-    *own = *config;
-    own->listen = xstrdup(config->listen);
-    own->advertised = config->advertised ? xstrdup(config->advertised) : NULL;
-    b->config = own;
-    b->os = os;
-    b->log = log;
-    b->coord = coord;
-    b->quotas = quotas_new(os, config->produce_rate, config->fetch_rate);
-    b->frames = (struct pool){.name = "request frames",
-                              .limit_bytes = (size_t)config->queued_bytes_max};
-    b->pieces = (struct pool){.name = "pieces of requests", .limit_bytes = SIZE_MAX};
-    b->large_frames = (struct pool){.name = "large request frames",
-                                    .limit_bytes = (size_t)config->request_bytes_max};
-    uuid_text(log_cluster_id(log), b->cluster_id);
-    b->listener = xcalloc(1, sizeof(*b->listener));
-    b->listener->broker = b;
-    b->listener->fd = -1;
-    b->listener->limit = connections_limit(config->connections_max);
-    b->loops = xcalloc((size_t)config->net_threads, sizeof(*b->loops));
-    e = listener_open(b->listener, config->listen, config->insecure_listen);
-    e = e ? e : advertise(b);
-    while (!e && b->loop_count < config->net_threads) {
-        e = loop_start(&b->loops[b->loop_count], b, b->loop_count);
-        b->loop_count += e ? 0 : 1;
-    }
-    if (e) {
-        broker_close(b);
-        return e;
-    }
-    listener_begin(b->listener);
-    *out = b;
-    return OK;
-}
-
-const char *broker_address(const struct broker *broker)
-{
-    return broker->listener->address;
-}
-
-int broker_port(const struct broker *broker)
-{
-    return broker->listener->port;
-}
-
 /* Something that a loop does while broker_close waits for it. */
 struct order {
     struct job job;
@@ -155,8 +107,94 @@ static void order_loop(struct loop *loop, void (*what)(struct loop *loop))
     pthread_mutex_destroy(&order.lock);
 }
 
+static void trim(struct job *job)
+{
+    malloc_trim(0);
+    free(job);
+}
+
+/* What a burst of requests took goes back to the system once it is over: the allocator alone
+ * would keep it. On a reader thread, because it takes milliseconds. */
+static void trim_when_quiet(struct loop_timer *timer)
+{
+    struct loop *loop = (struct loop *)((char *)timer - offsetof(struct loop, trim));
+    struct broker *b = loop->broker;
+    int64_t in = 0;
+
+    for (int i = 0; i < b->loop_count; i++) {
+        in += b->loops[i].counts.bytes_in;
+    }
+    if (in - loop->trimmed_at > TRIM_AFTER_BYTES && b->frames.used_bytes < TRIM_QUIET_BYTES) {
+        struct job *job = xcalloc(1, sizeof(*job));
+        job->work = trim;
+        log_run_blocking(b->log, job);
+        loop->trimmed_at = in;
+    }
+    loop_timer_set(loop, timer, loop_now_ns(loop) + TRIM_MS * 1000000LL);
+}
+
+static void begin_trimming(struct loop *loop)
+{
+    loop->trim.ring = trim_when_quiet;
+    loop_timer_set(loop, &loop->trim, loop_now_ns(loop) + TRIM_MS * 1000000LL);
+}
+
+err broker_open(struct os *os, const struct broker_config *config, struct log *log,
+                struct coord *coord, struct broker **out)
+{
+    struct broker *b = xcalloc(1, sizeof(*b));
+    struct broker_config *own = xmalloc(sizeof(*own));
+    err e = OK;
+
+    assert(config->net_threads > 0);
+    *own = *config;
+    own->listen = xstrdup(config->listen);
+    own->advertised = config->advertised ? xstrdup(config->advertised) : NULL;
+    b->config = own;
+    b->os = os;
+    b->log = log;
+    b->coord = coord;
+    b->quotas = quotas_new(os, config->produce_rate, config->fetch_rate);
+    b->frames = (struct pool){.name = "request frames",
+                              .limit_bytes = (size_t)config->queued_bytes_max};
+    b->pieces = (struct pool){.name = "pieces of requests", .limit_bytes = SIZE_MAX};
+    b->large_frames = (struct pool){.name = "large request frames",
+                                    .limit_bytes = (size_t)config->request_bytes_max};
+    uuid_text(log_cluster_id(log), b->cluster_id);
+    b->listener = xcalloc(1, sizeof(*b->listener));
+    b->listener->broker = b;
+    b->listener->fd = -1;
+    b->listener->limit = connections_limit(config->connections_max);
+    b->loops = xcalloc((size_t)config->net_threads, sizeof(*b->loops));
+    e = listener_open(b->listener, config->listen, config->insecure_listen);
+    e = e ? e : advertise(b);
+    while (!e && b->loop_count < config->net_threads) {
+        e = loop_start(&b->loops[b->loop_count], b, b->loop_count);
+        b->loop_count += e ? 0 : 1;
+    }
+    if (e) {
+        broker_close(b);
+        return e;
+    }
+    order_loop(&b->loops[0], begin_trimming);
+    listener_begin(b->listener);
+    *out = b;
+    return OK;
+}
+
+const char *broker_address(const struct broker *broker)
+{
+    return broker->listener->address;
+}
+
+int broker_port(const struct broker *broker)
+{
+    return broker->listener->port;
+}
+
 static void stop_accepting(struct loop *loop)
 {
+    loop_timer_cancel(loop, &loop->trim);
     listener_end(loop->broker->listener);
 }
 

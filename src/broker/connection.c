@@ -68,13 +68,18 @@ static void poll_gone(uv_handle_t *handle)
 
 static void leave_starved(struct connection *c)
 {
-    struct connection **at = &c->loop->starved;
+    struct connection **at = &c->loop->starved, *before = NULL;
 
-    while (*at && *at != c) {
-        at = &(*at)->starved_next;
+    if (!(c->mute & MUTE_STARVED)) {
+        return;
     }
-    if (*at) {
-        *at = c->starved_next;
+    while (*at != c) {
+        before = *at;
+        at = &before->starved_next;
+    }
+    *at = c->starved_next;
+    if (c->loop->starved_last == c) {
+        c->loop->starved_last = before;
     }
 }
 
@@ -149,8 +154,9 @@ static void starve(struct connection *c)
         return;
     }
     c->mute |= MUTE_STARVED;
-    c->starved_next = loop->starved;
-    loop->starved = c;
+    c->starved_next = NULL;
+    *(loop->starved ? &loop->starved_last->starved_next : &loop->starved) = c;
+    loop->starved_last = c;
     if (!loop->feed.place) {
         loop_timer_set(loop, &loop->feed, loop_now_ns(loop) + FEED_MS * 1000000LL);
     }
@@ -183,7 +189,8 @@ static void frame_start(struct connection *c, view have)
         FRAME_WAIT_MS + (int64_t)c->frame_bytes * 1000 / FRAME_BYTES_PER_SECOND_MIN;
 
     c->frame_due_ns = loop_now_ns(c->loop) + wait_ms * 1000000;
-    c->frame = frame_new(c, c->frame_bytes);
+    bool waits_its_turn = c->loop->starved && c->frame_bytes > LOOP_SCRATCH_BYTES;
+    c->frame = waits_its_turn ? NULL : frame_new(c, c->frame_bytes);
     if (c->frame) {
         c->frame->len = (uint32_t)have.len;
         memcpy(c->frame->bytes, have.at, have.len);
@@ -444,7 +451,7 @@ void connections_feed(struct loop_timer *timer)
     struct loop *loop = (struct loop *)((char *)timer - offsetof(struct loop, feed));
     struct connection *hungry = loop->starved;
 
-    loop->starved = NULL;
+    loop->starved = NULL; /* those who stay hungry keep their order */
     while (hungry) {
         struct connection *c = hungry;
         hungry = c->starved_next;

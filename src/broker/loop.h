@@ -47,14 +47,16 @@ struct loop {
     pthread_t thread;
     int index;
     uint8_t *scratch, *chunk;
-    uv_check_t turned;             /* after each turn: flush */
-    struct connection *all;        /* connections */
-    struct connection *dirty;      /* have something to send */
-    struct connection *starved;    /* waiting for frame memory */
-    struct loop_timer sweep, feed; /* idle connections, starved ones */
-    struct loop_timer limit;       /* of draining */
-    size_t connections, requests;  /* alive */
-    bool drains;                   /* no more requests are read */
+    uv_check_t turned;                         /* after each turn: flush */
+    struct connection *all;                    /* connections */
+    struct connection *dirty;                  /* have something to send */
+    struct connection *starved, *starved_last; /* waiting for frame memory, oldest first */
+    struct loop_timer sweep, feed;             /* idle connections, starved ones */
+    struct loop_timer limit;                   /* of draining */
+    struct loop_timer trim;                    /* loop 0: gives memory back */
+    int64_t trimmed_at;                        /* bytes received until then */
+    size_t connections, requests;              /* alive */
+    bool drains;                               /* no more requests are read */
     bool ends;
     int64_t complain_second; /* closed connections logged in this second ... */
     int complained;          /* ... so many times */

@@ -128,6 +128,9 @@ static void drop_work(struct request *r)
     }
     r->charged = 0;
     buf_drop(r->frame);
+    if (r->frame && r->loop->starved) {
+        loop_timer_set(r->loop, &r->loop->feed, 0); /* there is room now, mostly */
+    }
     r->frame = NULL;
     r->timer = NULL;
 }
