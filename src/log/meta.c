@@ -321,6 +321,7 @@ err meta_open(struct log *log)
     struct meta_state *m = log->meta_state;
     struct partition *p = topic_partition(log->meta_topic, 0);
     struct partition_ends ends;
+    char folder[PATH_BYTES];
     err e = OK;
 
     partition_ends(p, &ends);
@@ -339,7 +340,10 @@ err meta_open(struct log *log)
         }
         buf_drop(bytes);
     }
-    return e ? fault_prefix("reading %s: ", META_NAME) : OK;
+    if (e) {
+        partition_folder(p, folder, sizeof(folder));
+    }
+    return e ? fault_prefix("%s: reading %s: ", folder, META_NAME) : OK;
 }
 
 void meta_new(struct log *log)
