@@ -301,13 +301,15 @@ err checkpoint_read(struct log *log, struct checkpoint *out)
     }
     buf_drop(bytes);
     if (!good || r.bad) {
-        free(out->partitions);
-        return fault(ERR_CORRUPT, "%s is damaged", path);
+        e = fault(ERR_CORRUPT, "%s is damaged", path);
+    } else if (version != CHECKPOINT_VERSION) {
+        e = fault(ERR_UNSUPPORTED, "%s has version %u; this program reads %d", path, version,
+                  CHECKPOINT_VERSION);
     }
-    return version == CHECKPOINT_VERSION
-               ? OK
-               : fault(ERR_UNSUPPORTED, "%s has version %u; this program reads %d", path,
-                       version, CHECKPOINT_VERSION);
+    if (e) {
+        free(out->partitions);
+    }
+    return e;
 }
 
 /* Files that no checkpoint needs any more; after a failure the next one decides. */
