@@ -1,6 +1,7 @@
 """One line of the table: what each side measured, pair by pair, and what is claimed of it."""
 import statistics
 
+PUBLISH_SECONDS = 60  # of a run whose numbers are more than an indication
 OTHERS_PERCENT = 10  # of a core; more than that by strangers disturbs a run
 
 
@@ -88,11 +89,16 @@ def print_row(row):
 
 def markdown(rows, about):
     """The table for README.md, from as_json() rows."""
-    lines = ["| measure | median (least to most) | wanted | |", "|---|---|---|---|"]
+    lines = []
+    if about["seconds"] < PUBLISH_SECONDS:
+        lines += [f"Short runs ({about['seconds']:g} s, pairs: {about['pairs']}): an indication, "
+                  "not a result.", ""]
+    lines += ["| measure | median (least to most) | wanted | |", "|---|---|---|---|"]
     for row in rows:
+        doubt = " (disturbed)" if any("measur" in note for note in row["notes"]) else ""
         for claim in row["claims"]:
             lines.append(f"| {row['name']}: {claim['text']} | {claim_text(claim)} | "
-                         f"{claim.get('bound', '')} | {verdict(claim)} |")
+                         f"{claim.get('bound', '')} | {verdict(claim)}{doubt} |")
     lines += ["", "Medians of each side:", "", "| row | side | figures |", "|---|---|---|"]
     for row in rows:
         for label, runs in row["sides"].items():
@@ -101,5 +107,6 @@ def markdown(rows, about):
                 for name in runs[0])
             lines.append(f"| {row['name']} | {label} | {figures} |")
     notes = [f"- {row['name']}: {note}" for row in rows for note in row["notes"]]
+    notes = list(dict.fromkeys(notes))  # once each
     machine = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in about.items())
     return "\n".join(lines + ([""] + notes if notes else []) + ["", f"Measured on: {machine}."])

@@ -19,8 +19,8 @@ def cold_gb(bench):
 
 
 def fill(broker, gigabytes, topic="bench", policy="os", **options):
-    return broker.load("produce", topic=topic, config=broker.topic_config(policy), acks=1,
-                       duration=0, records=int(gigabytes * 1e9 / 1040), **options)
+    return broker.load("produce", topic=topic, config=broker.topic_config(policy), duration=0,
+                       records=int(gigabytes * 1e9 / 1040), **options)
 
 
 def cached_of(bench, kind):
