@@ -18,7 +18,11 @@
 #define POLL_MS 100
 #define COMMIT_NS INT64_C(1000000000)
 #define OUTPUT_BYTES (256u << 10)
-#define QUEUE_KBYTES "16384" /* read ahead of the output */
+/* Read ahead of the output. The library pauses for a second whenever either limit is reached,
+ * so they hold about a second's worth, and one fetch must not fill them at once. */
+#define QUEUE_KBYTES "65536"
+#define QUEUE_RECORDS "300000"
+#define FETCH_BYTES "262144"
 #define NO_END INT64_MAX
 
 struct consume_options {
@@ -302,6 +306,8 @@ static err configure(struct consuming *c)
         {"allow.auto.create.topics", "false"},
         {"queued.max.messages.kbytes", QUEUE_KBYTES},
         {"fetch.wait.max.ms", "100"},
+        {"max.partition.fetch.bytes", FETCH_BYTES},
+        {"queued.min.messages", QUEUE_RECORDS},
     };
     err e = kafka_prepare(&c->kafka, &o->common);
 
