@@ -48,6 +48,8 @@ struct os {
     /* Never waits for a disk: COLD when a byte of it is not in memory. */
     enum os_read_status (*file_read_cached)(struct os *, os_file file, void *at, size_t len,
                                             int64_t position, size_t *got);
+    void (*file_read_ahead)(struct os *, os_file file, int64_t position,
+                            int64_t len); /* hint */
     err (*file_write)(struct os *, os_file file, const struct iovec *parts, int count,
                       int64_t position); /* all of it, or an error */
     err (*file_size)(struct os *, os_file file, int64_t *bytes);

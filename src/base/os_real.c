@@ -183,6 +183,12 @@ static err real_sync(struct os *os, os_file file)
     return fdatasync(file) == 0 ? OK : fault_errno("sync");
 }
 
+static void real_read_ahead(struct os *os, os_file file, int64_t position, int64_t len)
+{
+    (void)os;
+    (void)posix_fadvise(file, position, len, POSIX_FADV_WILLNEED);
+}
+
 static void real_sync_start(struct os *os, os_file file, int64_t position, int64_t len)
 {
     (void)os;
@@ -352,6 +358,7 @@ struct os *os_real(void)
         .file_truncate = real_truncate,
         .file_allocate = real_allocate,
         .file_sync = real_sync,
+        .file_read_ahead = real_read_ahead,
         .file_sync_start = real_sync_start,
         .file_sync_all = real_sync_all,
         .folder_make = real_folder_make,

@@ -321,6 +321,14 @@ static err sim_sync(struct os *os, os_file file)
     return fault_errno("sync");
 }
 
+static void sim_read_ahead(struct os *os, os_file file, int64_t position, int64_t len)
+{
+    (void)os;
+    (void)file;
+    (void)position;
+    (void)len;
+}
+
 static void sim_sync_start(struct os *os, os_file file, int64_t position, int64_t len)
 {
     struct os_sim *sim = sim_of(os);
@@ -527,6 +535,7 @@ static const struct os sim_os = {
     .file_truncate = sim_truncate,
     .file_allocate = sim_allocate,
     .file_sync = sim_sync,
+    .file_read_ahead = sim_read_ahead,
     .file_sync_start = sim_sync_start,
     .file_sync_all = sim_sync_all,
     .folder_make = sim_folder_make,

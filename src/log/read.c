@@ -7,6 +7,10 @@
 
 #include <stdlib.h>
 
+#define READ_AHEAD_BYTES (4 << 20)  /* asked of the system when a large range is not in memory \
+                                     */
+#define READ_AHEAD_FROM (256 << 10) /* such a range: somebody catches up */
+
 struct bounds {              /* copied under the lock */
     struct segment *segment; /* held */
     int64_t from;            /* an index entry's position at or before the offset */
@@ -226,6 +230,9 @@ enum os_read_status log_range_read(struct log *log, const struct log_range *rang
 
     (void)log;
     assert(from <= range->bytes && len <= range->bytes - from);
+    if (may_block && range->bytes >= READ_AHEAD_FROM) { /* what follows is wanted next */
+        segment_read_ahead(range->segment, range->position + from, READ_AHEAD_BYTES);
+    }
     enum os_read_status status =
         segment_read(range->segment, at, len, range->position + from, may_block, &got);
     if (status == OS_READ_DONE && got < len) {

@@ -95,6 +95,17 @@ enum os_read_status segment_read(struct segment *s, void *at, size_t len, int64_
     return status;
 }
 
+void segment_read_ahead(struct segment *s, int64_t position, int64_t len)
+{
+    struct log *log = log_of(s);
+    os_file file;
+
+    if (files_use(log->files, s, false, true, &file) == OK) {
+        log->os->file_read_ahead(log->os, file, position, len);
+        files_done(log->files, s);
+    }
+}
+
 err segment_write(struct segment *s, const struct iovec *parts, int count, int64_t position)
 {
     struct log *log = log_of(s);
