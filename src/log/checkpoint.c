@@ -84,6 +84,7 @@ static void capture(struct partition *p, struct captured *out)
     int64_t now_ms = os->now_ms(os);
 
     *out = (struct captured){.partition = p};
+    pthread_mutex_lock(&p->writing);
     pthread_mutex_lock(&p->lock);
     atomic_store(&p->dirty, false);
     out->doomed = p->doomed;
@@ -116,6 +117,7 @@ static void capture(struct partition *p, struct captured *out)
         partition_state_write(p, &out->state);
     }
     pthread_mutex_unlock(&p->lock);
+    pthread_mutex_unlock(&p->writing);
 }
 
 static void state_path(const struct captured *c, char *out, size_t room)

@@ -226,7 +226,7 @@ static err write_entries(struct os *os, os_file file, const struct segment *copy
     return e;
 }
 
-/* The entries are copied under the lock: the shard goes on adding. */
+/* The entries are copied: the shard goes on adding. None of a batch that may be taken back. */
 err segment_save_index(struct segment *s)
 {
     struct partition *p = s->partition;
@@ -234,6 +234,7 @@ err segment_save_index(struct segment *s)
     char path[PATH_BYTES];
     os_file file = OS_FILE_NONE;
 
+    pthread_mutex_lock(&p->writing);
     pthread_mutex_lock(&p->lock);
     struct segment copy = {.bytes = s->bytes,
                            .index_count = MAX(s->index_count, s->index_saved),
@@ -245,6 +246,7 @@ err segment_save_index(struct segment *s)
         memcpy(entries, s->index + s->index_saved, fresh * sizeof(*entries));
     }
     pthread_mutex_unlock(&p->lock);
+    pthread_mutex_unlock(&p->writing);
     if (!due) {
         free(entries);
         return OK;

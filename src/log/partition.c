@@ -23,6 +23,7 @@ struct partition *partition_new(struct topic *topic, int32_t index, struct shard
     p->pin = INT64_MAX;
     p->epoch = topic->log->epoch;
     pthread_mutex_init(&p->lock, NULL);
+    pthread_mutex_init(&p->writing, NULL);
     return p;
 }
 
@@ -44,6 +45,7 @@ void partition_free(struct partition *p)
     free(p->epochs);
     producers_free(p->producers);
     pthread_mutex_destroy(&p->lock);
+    pthread_mutex_destroy(&p->writing);
     free(p);
 }
 

@@ -50,6 +50,9 @@ struct partition {
     int32_t index;
     struct shard *shard;
     pthread_mutex_t lock;
+    /* Before lock. The shard's from placing batches until they are written or taken back, and
+     * whoever makes counts durable: they never speak of bytes that no file has. */
+    pthread_mutex_t writing;
     _Atomic bool opened;              /* segments, epochs and producers are in memory */
     _Atomic bool failed;              /* storage failed: reads up to high only, no appends */
     bool gone;                        /* L deleted or truncated for good */
@@ -74,7 +77,6 @@ struct partition {
     struct recovery_point recovery;          /* L of the last checkpoint */
     bool trimmed;                            /* meta: its start has a record of its own */
     bool folder_made;                        /* shard, syncer under L */
-    int64_t unsynced;                        /* L bytes written and not synced */
     int64_t sync_started;                    /* shard: early writeback reached this position */
     int64_t compacted;                       /* cleaner writes, L: all before it is clean */
     int64_t compact_due_ms;                  /* same: then tombstones may go; 0: none known */

@@ -2,9 +2,10 @@
  *
  * All appends that wait for a partition are decided and placed under one lock, written by one
  * pwritev, then handed to the flusher (flush.policy=sync) or published at once (os). What
- * readers may see is bounded by high throughout, so that placing before writing shows nothing.
- * A write that fails for want of space takes everything back; any other failure ends writing to
- * the partition. SPDX-License-Identifier: Apache-2.0 */
+ * readers may see is bounded by high throughout, so that placing before writing shows nothing,
+ * and p->writing keeps checkpoints away until it is done. A write that fails is taken back
+ * whole; one that failed for anything but want of space or descriptors ends writing to the
+ * partition. SPDX-License-Identifier: Apache-2.0 */
 #include "log/inside.h"
 
 #include <inttypes.h>
@@ -78,21 +79,32 @@ static void mark_restore(struct appending *at)
     pthread_mutex_unlock(&p->lock);
 }
 
+/* The partition as if the run had never been: in memory, in the file, among the producers. */
+static void take_back(struct appending *at, err e)
+{
+    struct partition *p = at->p;
+
+    if (e == ERR_FULL) {
+        log_space_is_out(at->log);
+    } else if (e != ERR_BUSY) {
+        partition_fail(p, "write failed");
+    }
+    mark_restore(at);
+    if (e != ERR_BUSY && segment_cut(at->run.segment, at->run.position)) {
+        partition_fail(p, "what a failed write left could not be removed");
+    }
+    if (partition_reload_producers(p)) { /* a checkpoint would promise what was refused */
+        log_fail(at->log, "producer state could not be read back");
+    }
+}
+
 static void run_refused(struct appending *at, err e)
 {
     enum log_append_status status = e == ERR_FULL ? LOG_APPEND_FULL : LOG_APPEND_STORAGE;
 
-    if (e == ERR_FULL) {
-        log_space_is_out(at->log);
-        mark_restore(at);
-        if (partition_reload_producers(at->p)) {
-            partition_fail(at->p, "producer state could not be read back");
-        }
-    } else {
-        partition_fail(at->p, "write failed");
-    }
     for (struct log_append *a = at->run.first, *next; a; a = next) {
         next = a == at->run.last ? NULL : a->next;
+        a->base_offset = a->last_offset = -1;
         finish(a, status);
     }
 }
@@ -178,9 +190,14 @@ static void run_write(struct appending *at)
         run->last->next = NULL;
         err e = segment_write(run->segment, run->parts, run->count, run->position);
         if (e) {
-            run_refused(at, e);
+            take_back(at, e);
         } else {
             log_mark_dirty(at->log, at->p, run->bytes);
+        }
+        pthread_mutex_unlock(&at->p->writing);
+        if (e) {
+            run_refused(at, e);
+        } else {
             run_written(at);
         }
     }
@@ -200,8 +217,7 @@ static bool must_roll(const struct appending *at, const struct segment *s,
 err partition_roll(struct partition *p)
 {
     struct log *log = p->topic->log;
-    struct segment *last = p->segment_count ? p->segments[p->segment_count - 1] : NULL;
-    struct segment *s = segment_new(p, p->end);
+    struct segment *last, *s = segment_new(p, p->end);
     os_file file;
 
     /* The file is there before anybody may want to sync it. */
@@ -212,6 +228,7 @@ err partition_roll(struct partition *p)
     }
     files_done(log->files, s);
     pthread_mutex_lock(&p->lock);
+    last = p->segment_count ? segment_hold(p->segments[p->segment_count - 1]) : NULL;
     if (last && last->index_room) {
         atomic_fetch_add(&log->index_cache_used,
                          (int64_t)(last->index_room * sizeof(*last->index)));
@@ -223,6 +240,7 @@ err partition_roll(struct partition *p)
         if (segment_save_index(last)) {
             trace_warn("log", "%s", fault_here.text); /* it is rebuilt when needed */
         }
+        segment_drop(last); /* sealed: retention may have given it up meanwhile */
         log_ask_clean(log);
     }
     return OK;
@@ -238,20 +256,32 @@ static err make_folder(struct partition *p)
     return e;
 }
 
-/* The segment for the next batch; rolls and starts a new run where needed. */
+/* The list is changed by the cleaner too, but for its last one. */
+static struct segment *active_segment(struct partition *p)
+{
+    pthread_mutex_lock(&p->lock);
+    struct segment *s = p->segment_count ? p->segments[p->segment_count - 1] : NULL;
+    pthread_mutex_unlock(&p->lock);
+    return s;
+}
+
+static bool ends_run(const struct appending *at, const struct log_append *a)
+{
+    return at->run.count == RUN_PARTS_MAX || must_roll(at, at->run.segment, a);
+}
+
+/* The segment for the next batch; rolls where needed, which no run outlives. */
 static err run_for(struct appending *at, const struct log_append *a)
 {
     struct partition *p = at->p;
-    struct segment *s = p->segment_count ? p->segments[p->segment_count - 1] : NULL;
+    struct segment *s = at->run.count ? at->run.segment : active_segment(p);
     err e = OK;
 
     if (!s || must_roll(at, s, a)) {
-        run_write(at);
+        assert(!at->run.count);
         e = p->folder_made ? OK : make_folder(p);
         e = e ? e : partition_roll(p);
-        s = p->segment_count ? p->segments[p->segment_count - 1] : NULL;
-    } else if (at->run.count == RUN_PARTS_MAX) {
-        run_write(at);
+        s = e ? NULL : active_segment(p);
     }
     if (!e && at->run.segment != s) {
         mark_take(at, s);
@@ -327,6 +357,7 @@ static enum log_append_status admit(struct appending *at, struct log_append *a)
     struct partition *p = at->p;
     bool internal = a->flags & LOG_APPEND_INTERNAL, follower = a->flags & LOG_APPEND_FOLLOWER;
 
+    a->base_offset = a->last_offset = a->append_ms = -1;
     if (!look_at_start(p, &a->start)) {
         return LOG_APPEND_GONE;
     }
@@ -352,13 +383,17 @@ static enum log_append_status admit(struct appending *at, struct log_append *a)
     return status == LOG_APPEND_OK ? check_producer(at, a) : status;
 }
 
-/* Gives the batch its offsets and its place; under the lock. */
+/* Gives the batch its offsets and its place. */
 static void place(struct appending *at, struct log_append *a)
 {
     struct partition *p = at->p;
     struct run *run = &at->run;
     int32_t epoch = p->epoch;
 
+    if (!run->count) {
+        pthread_mutex_lock(&p->writing);
+    }
+    pthread_mutex_lock(&p->lock);
     if (a->flags & LOG_APPEND_FOLLOWER) {
         epoch = p->epoch = a->info.leader_epoch;
     } else {
@@ -375,6 +410,7 @@ static void place(struct appending *at, struct log_append *a)
     p->bytes += a->info.bytes;
     run->parts[run->count++] = (struct iovec){(void *)(uintptr_t)a->batch.at, a->batch.len};
     run->bytes += a->info.bytes;
+    pthread_mutex_unlock(&p->lock);
     *(run->last ? &run->last->next : &run->first) = a;
     run->last = a;
 }
@@ -384,25 +420,30 @@ static void append_one(struct appending *at, struct log_append *a)
     struct partition *p = at->p;
 
     a->next = NULL;
-    a->base_offset = a->last_offset = a->append_ms = -1;
     enum log_append_status status = admit(at, a);
+    if (at->run.count &&
+        (status == LOG_APPEND_DUPLICATE || (status == LOG_APPEND_OK && ends_run(at, a)))) {
+        run_write(at);
+        status = admit(at, a); /* anew: what it repeats or follows may have been refused */
+    }
     if (status == LOG_APPEND_DUPLICATE) {
-        run_write(at); /* its first time may be in this very run */
         answer_duplicate(at, a);
         return;
     }
     err e = status == LOG_APPEND_OK ? run_for(at, a) : OK;
     if (e) {
         status = e == ERR_FULL ? LOG_APPEND_FULL : LOG_APPEND_STORAGE;
-        (e == ERR_FULL) ? log_space_is_out(at->log) : partition_fail(p, "no new segment");
+    }
+    if (e == ERR_FULL) {
+        log_space_is_out(at->log);
+    } else if (e && e != ERR_BUSY) {
+        partition_fail(p, "no new segment");
     }
     if (status != LOG_APPEND_OK) {
         finish(a, status);
         return;
     }
-    pthread_mutex_lock(&p->lock);
     place(at, a);
-    pthread_mutex_unlock(&p->lock);
 }
 
 void partition_append_staged(struct partition *p)

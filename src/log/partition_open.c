@@ -466,29 +466,51 @@ static err reload_batch(void *self, const struct batch_info *info, view batch, i
     return OK;
 }
 
+/* The segments from the recovery point on, held: the cleaner changes the list meanwhile. */
+static size_t hold_tail(struct partition *p, struct recovery_point *point,
+                        struct segment ***out)
+{
+    size_t count = 0;
+
+    pthread_mutex_lock(&p->lock);
+    *point = p->recovery;
+    *out = xmalloc((p->segment_count + 1) * sizeof(struct segment *));
+    for (size_t i = 0; i < p->segment_count; i++) {
+        if (p->segments[i]->base >= point->segment) {
+            (*out)[count++] = segment_hold(p->segments[i]);
+        }
+    }
+    pthread_mutex_unlock(&p->lock);
+    return count;
+}
+
 err partition_reload_producers(struct partition *p)
 {
     struct log *log = p->topic->log;
-    struct partition *fresh = partition_new(p->topic, p->index, p->shard);
-    struct reloading reloading = {p, fresh, log->os->now_ms(log->os)};
+    struct partition *fresh;
+    struct segment **tail;
     err e = OK;
 
-    fresh->recovery = p->recovery;
-    if (p->recovery.segment >= 0) {
+    if (!p->producers) {
+        return OK;
+    }
+    fresh = partition_new(p->topic, p->index, p->shard);
+    struct reloading reloading = {p, fresh, log->os->now_ms(log->os)};
+    size_t count = hold_tail(p, &fresh->recovery, &tail);
+    if (fresh->recovery.segment >= 0) {
         e = read_state_file(fresh);
     }
-    for (size_t i = 0; !e && i < p->segment_count; i++) {
+    for (size_t i = 0; i < count; i++) {
         struct segment_scan scan = {
-            .segment = p->segments[i], .each = reload_batch, .self = &reloading};
-        if (p->segments[i]->base < p->recovery.segment) {
-            continue;
+            .segment = tail[i], .each = reload_batch, .self = &reloading};
+        if (tail[i]->base == fresh->recovery.segment) {
+            scan.position = fresh->recovery.position;
         }
-        if (p->segments[i]->base == p->recovery.segment) {
-            scan.position = p->recovery.position;
-        }
-        e = segment_scan(&scan);
+        e = e ? e : segment_scan(&scan);
         e = e == ERR_CANCELLED ? OK : e;
+        segment_drop(tail[i]);
     }
+    free(tail);
     if (!e) {
         pthread_mutex_lock(&p->lock);
         producers_free(p->producers);

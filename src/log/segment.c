@@ -134,6 +134,25 @@ err segment_sync(struct segment *s)
     return e;
 }
 
+err segment_cut(struct segment *s, int64_t position)
+{
+    struct log *log = log_of(s);
+    os_file file;
+    int64_t bytes = 0;
+    err e = files_use(log->files, s, false, true, &file);
+
+    if (e) {
+        return e;
+    }
+    e = log->os->file_size(log->os, file, &bytes);
+    if (!e && bytes > position) {
+        e = log->os->file_truncate(log->os, file, position);
+        e = e ? e : log->os->file_sync(log->os, file);
+    }
+    files_done(log->files, s);
+    return e;
+}
+
 void segment_sync_start(struct segment *s, int64_t position, int64_t len)
 {
     struct log *log = log_of(s);

@@ -77,6 +77,8 @@ enum os_read_status segment_read(struct segment *s, void *at, size_t len, int64_
 MUST_CHECK err segment_write(struct segment *s, const struct iovec *parts, int count,
                              int64_t position);
 MUST_CHECK err segment_sync(struct segment *s); /* .log and .index */
+/* What a failed write left behind position goes, durably. */
+MUST_CHECK err segment_cut(struct segment *s, int64_t position);
 void segment_read_ahead(struct segment *s, int64_t position, int64_t len); /* may block */
 void segment_sync_start(struct segment *s, int64_t position, int64_t len);
 
