@@ -208,15 +208,23 @@ class Producer:
         assert answer["ErrorCode"] == 0
         self.id, self.epoch = answer["ProducerId"], answer["ProducerEpoch"]
 
+    def batches(self, topic, values, epoch=None):
+        """A Produce request with one batch for each partition that values ({partition: [value]}) names."""
+        parts = []
+        for partition, ones in values.items():
+            first = self.sequence.get((topic, partition), 0)
+            self.sequence[topic, partition] = first + len(ones)
+            raw = batch([one.encode() for one in ones], self.id, self.epoch if epoch is None else epoch, first, True)
+            parts.append({"Index": partition, "Records": raw})
+        return {"TransactionalId": self.name, "Acks": -1, "TimeoutMs": 1000,
+                "TopicData": [{"Name": topic, "PartitionData": parts}]}
+
     def send(self, topic, *values, epoch=None):
         """The error of a batch that adds its partition to the transaction by itself."""
-        first = self.sequence.get(topic, 0)
-        raw = batch([value.encode() for value in values], self.id, self.epoch if epoch is None else epoch, first, True)
-        answer = self.connection.ask(0, 12, {
-            "TransactionalId": self.name, "Acks": -1, "TimeoutMs": 1000,
-            "TopicData": [{"Name": topic, "PartitionData": [{"Index": 0, "Records": raw}]}]})
+        before = dict(self.sequence)
+        answer = self.connection.ask(0, 12, self.batches(topic, {0: values}, epoch))
         error = answer["Responses"][0]["PartitionResponses"][0]["ErrorCode"]
-        self.sequence[topic] = first + len(values) if error == 0 else first
+        self.sequence = self.sequence if error == 0 else before
         return error
 
     def end(self, commits, epoch=None):
@@ -299,4 +307,24 @@ def test_offsets_join_a_second_version_transaction_by_themselves(server, field_l
         assert producer.commit_offset("v2-group", "input", 5) == NONE
         assert producer.end(False) == NONE
         assert consumer.committed([place], SECONDS)[0].offset == 3
+    consumer.close()
+
+
+def test_batches_that_come_at_once_keep_their_order_where_a_partition_joins_late(server, field_lists):
+    clients.make_topic(server, "rush", 2)
+    with Connection(server, field_lists) as connection:
+        producer = Producer(connection, "rusher")
+        for round_ in range(20):
+            values = [f"{round_}/{number}" for number in range(8)]
+            assert producer.send("rush", "opens") == NONE
+            requests = [producer.batches("rush", {0: ["beside"], 1: values[:1]})]
+            requests += [producer.batches("rush", {1: [value]}) for value in values[1:]]
+            sent = [connection.send(0, 12, request) for request in requests]
+            for answer in map(connection.answer, sent):
+                assert {part["ErrorCode"] for part in answer["Responses"][0]["PartitionResponses"]} == {NONE}
+            assert producer.end(True) == NONE
+    consumer = clients.confluent_consumer(server, "rush-readers", isolation_level="read_committed")
+    consumer.assign([confluent_kafka.TopicPartition("rush", 1, 0)])
+    assert [message.value().decode() for message in clients.take(consumer, 160)] == \
+        [f"{round_}/{number}" for round_ in range(20) for number in range(8)]
     consumer.close()

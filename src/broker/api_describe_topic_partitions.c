@@ -59,9 +59,10 @@ static void write_partition(struct request *r, struct partition *p)
     write_i32(w, ends.leader_epoch);
     write_i32_array(w, true, replicas, COUNT(replicas));
     write_i32_array(w, true, replicas, COUNT(replicas));
-    write_null_count(w, true); /* eligible leaders */
-    write_null_count(w, true); /* last known ones */
-    write_count(w, true, 0);   /* offline */
+    write_count(w, true,
+                0); /* eligible leaders: may be null, but Kafka's own tools fall over it */
+    write_count(w, true, 0); /* last known ones */
+    write_count(w, true, 0); /* offline */
     write_no_tags(w, true);
 }
 

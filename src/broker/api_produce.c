@@ -1,10 +1,11 @@
 /* api_produce.c - Produce (0): batches into the log; KIP-98, KIP-467, KIP-890, KIP-516.
  *
- *   read -> check each batch -> one chain to the log -> (acks met) -> answer
- *                                   \-> refused as unverified -> coordinator -> again /
+ *   read -> check each batch -----------------> one chain to the log -> (acks met) -> answer
+ *                     \-> [transactional] coordinator -/
  *
- * While a connection has batches at the coordinator, its next ones follow them there: one that
- * overtook them would break the producer's sequence.
+ * All transactional batches go by way of the coordinator, which verifies or adds partitions in
+ * the order in which requests came: if only the first of a transaction in its partition went
+ * there, later ones could overtake it and break the producer's sequence.
  *
  * Nothing waits here: the next request of the connection is parsed while the log works, and
  * the connection keeps the order of answers. Versions 0 to 2, whose message formats are gone,
@@ -12,7 +13,6 @@
  * error. SPDX-License-Identifier: Apache-2.0 */
 #include "broker/apis.h"
 
-#include "broker/connection.h"
 #include "broker/quota.h"
 #include "coord/coord.h"
 
@@ -45,7 +45,6 @@ struct ask {
     struct topic_ask *topics;
     size_t topic_count;
     _Atomic size_t left; /* appends under way */
-    bool verified;       /* the coordinator has been asked */
     struct coord_add_partitions add;
 };
 
@@ -271,28 +270,12 @@ static void finish(struct request *r)
     }
 }
 
-static void verify(struct request *r);
-
 /* All appends of the chain are done, on the loop again. */
 static void all_appended(struct request *r)
 {
-    struct ask *ask = r->ask;
+    const struct ask *ask = r->ask;
     struct part *part;
-    bool unverified = false;
 
-    for (size_t topic = 0, i = 0; (part = next_part(ask, &topic, &i));) {
-        if (part->error || !part->append.partition) {
-            continue;
-        }
-        if (part->append.status == LOG_APPEND_TXN_STATE && !ask->verified &&
-            (part->append.info.attributes & BATCH_TRANSACTIONAL)) {
-            unverified = true;
-        }
-    }
-    if (unverified) {
-        verify(r);
-        return;
-    }
     for (size_t topic = 0, i = 0; (part = next_part(ask, &topic, &i));) {
         if (!part->error) {
             part->error = kafka_of_append(part->append.status);
@@ -312,8 +295,8 @@ static void appended(struct log_append *append)
     }
 }
 
-/* Hands over the parts that are fine so far, or after verification those that were refused. */
-static void append_parts(struct request *r, bool again)
+/* Hands over the parts that are fine so far. */
+static void append_parts(struct request *r)
 {
     struct ask *ask = r->ask;
     struct log_append *first = NULL, **at = &first;
@@ -321,8 +304,7 @@ static void append_parts(struct request *r, bool again)
     size_t left = 0;
 
     for (size_t topic = 0, i = 0; (part = next_part(ask, &topic, &i));) {
-        bool due = again ? part->append.status == LOG_APPEND_TXN_STATE : true;
-        if (!part->error && due) {
+        if (!part->error) {
             *at = &part->append;
             at = &part->append.next;
             left++;
@@ -362,25 +344,28 @@ static int16_t error_of_verify(enum coord_status status)
     }
 }
 
+static bool is_transactional(const struct part *part)
+{
+    return !part->error && (part->append.info.attributes & BATCH_TRANSACTIONAL);
+}
+
 static void verified_all(struct request *r)
 {
     struct ask *ask = r->ask;
     struct part *part;
     size_t at = 0;
 
-    r->connection->verifying--;
     for (size_t topic = 0, i = 0; (part = next_part(ask, &topic, &i));) {
-        if (part->error || part->append.status != LOG_APPEND_TXN_STATE) {
-            continue;
+        if (is_transactional(part)) {
+            enum coord_status status = ask->add.ask.status != COORD_OK
+                                           ? ask->add.ask.status
+                                           : ask->add.partitions[at].status;
+            at++;
+            part->append.flags |= LOG_APPEND_VERIFIED;
+            refuse(part, error_of_verify(status), coord_status_text(status));
         }
-        enum coord_status status = ask->add.ask.status != COORD_OK
-                                       ? ask->add.ask.status
-                                       : ask->add.partitions[at].status;
-        at++;
-        part->append.flags |= LOG_APPEND_VERIFIED;
-        refuse(part, error_of_verify(status), coord_status_text(status));
     }
-    append_parts(r, true);
+    append_parts(r);
 }
 
 static void verified(struct coord_ask *add)
@@ -388,58 +373,57 @@ static void verified(struct coord_ask *add)
     request_post(add->owner, verified_all);
 }
 
-/* True when this request must go the way of those before it: then its batches count as refused.
- */
-static bool must_follow(struct request *r)
+/* One request has one producer: what the coordinator says of it holds for every batch. */
+static bool is_of(const struct coord_add_partitions *add, const struct part *part)
 {
-    struct ask *ask = r->ask;
-    struct part *part;
-    size_t count = 0;
-
-    if (!r->connection->verifying) {
-        return false;
-    }
-    for (size_t topic = 0, i = 0; (part = next_part(ask, &topic, &i));) {
-        if (!part->error && !(part->append.info.attributes & BATCH_TRANSACTIONAL)) {
-            return false;
-        }
-        count += part->error ? 0 : 1;
-    }
-    for (size_t topic = 0, i = 0; (part = next_part(ask, &topic, &i));) {
-        part->append.status = part->error ? LOG_APPEND_OK : LOG_APPEND_TXN_STATE;
-    }
-    return count > 0;
+    return add->producer_id == part->append.info.producer_id &&
+           add->producer_epoch == part->append.info.producer_epoch;
 }
 
-/* The first batch of a transaction in a partition: is the partition in it? */
+/* Are the partitions in the transaction? From version 12 on: now they are. */
 static void verify(struct request *r)
 {
     struct ask *ask = r->ask;
     struct coord_add_partitions *add = &ask->add;
-    const struct part *any = NULL, *part;
+    struct part *part;
     size_t count = 0;
 
-    ask->verified = true;
-    r->connection->verifying++;
     for (size_t i = 0; i < ask->topic_count; i++) {
         count += ask->topics[i].part_count;
     }
     add->partitions = arena_take(&r->arena, count * sizeof(*add->partitions));
     for (size_t topic = 0, i = 0; (part = next_part(ask, &topic, &i));) {
-        if (!part->error && part->append.status == LOG_APPEND_TXN_STATE) {
-            any = part;
-            add->partitions[add->partition_count++] = (struct coord_txn_partition){
-                .topic = view_text(ask->topics[topic].topic->name), .partition = part->index};
+        if (!is_transactional(part)) {
+            continue;
         }
+        if (!add->partition_count) {
+            add->producer_id = part->append.info.producer_id;
+            add->producer_epoch = part->append.info.producer_epoch;
+        } else if (!is_of(add, part)) {
+            refuse(part, KAFKA_INVALID_PRODUCER_ID_MAPPING, "batches of several producers");
+            continue;
+        }
+        add->partitions[add->partition_count++] = (struct coord_txn_partition){
+            .topic = view_text(ask->topics[topic].topic->name), .partition = part->index};
     }
     add->how = r->version >= TXN_V2_FROM ? COORD_TXN_ADD_V2 : COORD_TXN_VERIFY;
     add->txn_id = ask->txn_id;
-    add->producer_id = any->append.info.producer_id;
-    add->producer_epoch = any->append.info.producer_epoch;
     add->ask.arena = &r->arena;
     add->ask.owner = r;
     add->ask.done = verified;
     coord_add_partitions(r->broker->coord, add);
+}
+
+static bool must_verify(const struct ask *ask)
+{
+    const struct part *part;
+
+    for (size_t topic = 0, i = 0; (part = next_part(ask, &topic, &i));) {
+        if (is_transactional(part)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void produce_handle(struct request *r)
@@ -455,9 +439,9 @@ void produce_handle(struct request *r)
             check_part(r, topic, &topic->parts[j]);
         }
     }
-    if (must_follow(r)) {
+    if (must_verify(ask)) {
         verify(r);
     } else {
-        append_parts(r, false);
+        append_parts(r);
     }
 }

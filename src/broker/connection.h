@@ -18,8 +18,10 @@
 #include "broker/loop.h"
 #include "broker/request.h"
 
-#define ANSWER_BYTES_QUEUED_MAX (1 << 20)    /* of one connection, then it is muted */
-#define FRAME_WAIT_MS 30000                  /* for the rest of a frame, plus ... */
+#define ANSWER_BYTES_QUEUED_MAX (1 << 20) /* of one connection, then it is muted */
+#define REQUESTS_BEHIND_PARKED_MAX                                                             \
+    4                       /* read while the oldest one waits for something to happen */
+#define FRAME_WAIT_MS 30000 /* for the rest of a frame, plus ... */
 #define FRAME_BYTES_PER_SECOND_MIN (1 << 16) /* ... its length at this rate */
 
 enum mute { /* why a connection is not read, bits */
@@ -46,10 +48,10 @@ struct connection {
     uint8_t head_len;     /* 4: frame is being received */
     struct buf *frame;    /* len bytes of frame_bytes are there; room may be less: starved */
     uint32_t frame_bytes; /* as the head says */
+    struct buf *rest;     /* received already, to be cut into frames once it may be read */
     int64_t frame_due_ns; /* a frame that has begun must be whole by then */
     struct request *oldest, *newest;
     uint32_t in_flight;     /* requests in the queue */
-    uint32_t verifying;     /* produce requests that the coordinator is asked about */
     size_t queued_bytes;    /* of answers in the queue, without ranges */
     size_t sent;            /* of the oldest one's answer and ranges */
     struct cold_read *cold; /* under way or holding bytes for the oldest one's next range */

@@ -29,22 +29,30 @@ class Connection:
             raw += more
         return raw
 
-    def ask(self, key, version, values, unknown_tags=None):
-        """Sends a request and gives its answer, decoded."""
+    def send(self, key, version, values, unknown_tags=None):
+        """Sends a request; what it gives is for answer(), in the order of sending."""
         request = messages.pick(self.field_lists, key, "request", version)
-        response = messages.pick(self.field_lists, key, "response", version)
         flexible = request.is_flexible(version)
         self.correlation += 1
         body = struct.pack(">hhih4s", key, version, self.correlation, 4, b"test") + (b"\x00" if flexible else b"")
         body += messages.Encoder(request, version).encode(values, unknown_tags if flexible else None)
         self.socket.sendall(struct.pack(">i", len(body)) + body)
+        return key, version, self.correlation
+
+    def answer(self, sent):
+        """The answer to a request, decoded."""
+        key, version, correlation = sent
+        response = messages.pick(self.field_lists, key, "response", version)
         raw = self.receive(struct.unpack(">i", self.receive(4))[0])
-        assert struct.unpack(">i", raw[:4])[0] == self.correlation
+        assert struct.unpack(">i", raw[:4])[0] == correlation
         raw = raw[4:]
-        if flexible and key != messages.API_VERSIONS:
+        if response.is_flexible(version) and key != messages.API_VERSIONS:
             assert raw[:1] == b"\x00", "the response header has no tagged fields"
             raw = raw[1:]
         return messages.Decoder(response, version, raw).decode()
+
+    def ask(self, key, version, values, unknown_tags=None):
+        return self.answer(self.send(key, version, values, unknown_tags))
 
 
 CRC32C = [0] * 256
