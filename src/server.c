@@ -26,7 +26,7 @@ struct server {
     struct log *log;
     struct coord *coord;
     struct broker *broker;
-    struct http *http;
+    struct http *_Atomic http; /* its own handlers look at it while it opens */
     struct http_door doors[2]; /* what the HTTP API is made of */
     int64_t began_ns;
 };
@@ -106,13 +106,14 @@ static void show_server(struct http_call *call)
 {
     struct server *s = call->self;
     struct json_writer j = json_to(&call->out);
+    struct http *http = s->http;
     char cluster[UUID_TEXT_BYTES];
 
     uuid_text(log_cluster_id(s->log), cluster);
     const char *const texts[][2] = {
         {"version", TIDEMARK_VERSION},
         {"kafka", broker_address(s->broker)},
-        {"http", s->http ? http_address(s->http) : NULL},
+        {"http", http ? http_address(http) : NULL},
         {"data", s->config.data},
         {"cluster", cluster},
     };
@@ -147,8 +148,11 @@ static err open_http(struct server *s)
         .door_count = COUNT(s->doors),
         .drain_ms = s->config.broker.drain_ms,
     };
+    struct http *http = NULL;
 
-    return http_open(s->os, &config, &s->http);
+    err e = http_open(s->os, &config, &http);
+    s->http = http;
+    return e;
 }
 
 static err open_all(struct server *s)
