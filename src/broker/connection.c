@@ -100,7 +100,8 @@ void connection_close(struct connection *c)
     loop_timer_cancel(c->loop, &c->throttle);
     c->loop->counts.closed++;
     buf_drop(c->frame);
-    c->frame = NULL;
+    buf_drop(c->rest);
+    c->frame = c->rest = NULL;
     sender_closed(c);
     next = c->oldest;
     c->oldest = c->newest = NULL;
@@ -224,10 +225,14 @@ static bool frame_bytes_check(struct connection *c)
     return true;
 }
 
-/* Cuts received bytes into frames. */
+/* Cuts received bytes into frames; what may not be read now is kept for later. */
 static void frames_cut(struct connection *c, view v)
 {
     while (v.len && !c->closed) {
+        if (c->mute) {
+            c->rest = frame_from(&c->loop->broker->pieces, v);
+            return;
+        }
         if (c->head_len < sizeof(c->head)) {
             size_t take = MIN(sizeof(c->head) - c->head_len, v.len);
             memcpy(c->head + c->head_len, v.at, take);
@@ -248,6 +253,7 @@ static void frames_cut(struct connection *c, view v)
         c->frame = frame_from(&c->loop->broker->frames, view_upto(v, c->frame_bytes));
         v = view_from(v, c->frame_bytes);
         frame_done(c);
+        connection_update(c);
     }
 }
 
@@ -277,13 +283,21 @@ static bool receive_once(struct connection *c)
             frame_done(c);
         }
     }
+    connection_update(c);
     frames_cut(c, (view){loop->scratch, (size_t)got - into_frame});
     return (size_t)got == rest + LOOP_SCRATCH_BYTES;
 }
 
 static void receive(struct connection *c)
 {
+    struct buf *rest = c->rest;
+
     c->holders++;
+    if (rest) {
+        c->rest = NULL;
+        frames_cut(c, (view){rest->bytes, rest->len});
+        buf_drop(rest);
+    }
     for (int i = 0; i < RECEIVES_MAX && !c->closed && !c->mute; i++) {
         if (is_full(c->loop->broker) && !c->frame) {
             starve(c);
@@ -328,8 +342,13 @@ void connection_update(struct connection *c)
         return;
     }
     c->mute &= ~(unsigned)MUTE_BUSY;
-    if (c->in_flight >= config->in_flight_max || c->queued_bytes > ANSWER_BYTES_QUEUED_MAX) {
+    bool parked = c->oldest && c->oldest->gone;
+    if (c->in_flight >= config->in_flight_max || c->queued_bytes > ANSWER_BYTES_QUEUED_MAX ||
+        (parked && c->in_flight > REQUESTS_BEHIND_PARKED_MAX)) {
         c->mute |= MUTE_BUSY;
+    }
+    if (c->rest && !c->mute) {
+        connection_dirty(c); /* its bytes are here: no poll will tell */
     }
     int events = (c->mute ? 0 : UV_READABLE) | (c->wants_room ? UV_WRITABLE : 0) |
                  (c->hung_up ? 0 : UV_DISCONNECT);
@@ -374,6 +393,9 @@ void connections_flush(struct loop *loop)
         if (!c->closed) {
             sender_flush(c);
             connection_update(c);
+        }
+        if (!c->closed && c->rest && !c->mute) {
+            receive(c);
         }
         if (!c->closed && loop->drains && is_idle(c)) {
             connection_close(c);
@@ -489,6 +511,7 @@ void connection_new(struct loop *loop, int take_fd)
     int on = 1;
 
     setsockopt(take_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    setsockopt(take_fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)); /* peers that vanished */
     c->loop = loop;
     c->fd = take_fd;
     c->holders = 1; /* libuv's, until poll_gone */

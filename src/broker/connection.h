@@ -18,10 +18,9 @@
 #include "broker/loop.h"
 #include "broker/request.h"
 
-#define ANSWER_BYTES_QUEUED_MAX (1 << 20) /* of one connection, then it is muted */
-#define REQUESTS_BEHIND_PARKED_MAX                                                             \
-    4                       /* read while the oldest one waits for something to happen */
-#define FRAME_WAIT_MS 30000 /* for the rest of a frame, plus ... */
+#define ANSWER_BYTES_QUEUED_MAX (1 << 20)    /* of one connection, then it is muted */
+#define REQUESTS_BEHIND_PARKED_MAX 4         /* read while the oldest waits for an event */
+#define FRAME_WAIT_MS 30000                  /* for the rest of a frame, plus ... */
 #define FRAME_BYTES_PER_SECOND_MIN (1 << 16) /* ... its length at this rate */
 
 enum mute { /* why a connection is not read, bits */

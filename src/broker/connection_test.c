@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "broker/loop.h"
 #include "broker/testing.h"
 
 #include "base/base.h"
@@ -231,6 +232,40 @@ static int64_t fetched_bytes(int fd, int32_t correlation)
     assert_false(body.bad);
     writer_fini(&answer);
     return (int64_t)records.len;
+}
+
+static void many_requests_in_one_piece_are_begun_a_few_at_a_time(void **state)
+{
+    struct trial *t = *state;
+    struct writer w = {0}, all = {0};
+    const int fetches = 300;
+
+    t->config.in_flight_max = 7;
+    trial_open(t);
+    trial_topic(t, "t", 1);
+    int fd = trial_connect(t), other = trial_connect(t);
+    for (int i = 0; i < fetches; i++) { /* each parks */
+        trial_fetch(&w, i, "t", 0, 60000, 1);
+        put_u32(w.at, (uint32_t)(w.len - 4));
+        write_view(&all, writer_view(&w));
+    }
+    trial_send(fd, writer_view(&all));
+    for (int i = 0; i < 100; i++) { /* the loop has turned often since */
+        ask_versions(other, i);
+        expect_versions(other, i);
+    }
+    int64_t begun = t->broker->loops[0].counts.requests - 100;
+    assert_true(begun <= 7);
+    trial_produce(&w, 1, "t", 0, -1, VIEW("news"));
+    trial_send_request(other, &w);
+    expect_produced(other, 1, KAFKA_NONE, 0);
+    for (int i = 0; i < fetches; i++) {
+        assert_true(fetched_bytes(fd, i) > 0);
+    }
+    close(fd);
+    close(other);
+    writer_fini(&w);
+    writer_fini(&all);
 }
 
 static void a_parked_fetch_is_woken_by_a_produce(void **state)
@@ -507,6 +542,7 @@ int main(void)
         TEST(an_unknown_version_of_api_versions_is_answered_in_version_0),
         TEST(produces_without_acks_are_not_answered_but_kept),
         TEST(a_failed_produce_without_acks_closes_the_connection),
+        TEST(many_requests_in_one_piece_are_begun_a_few_at_a_time),
         TEST(a_parked_fetch_is_woken_by_a_produce),
         TEST(a_fetch_of_nothing_new_is_answered_when_its_time_is_up),
         TEST(a_parked_fetch_of_a_topic_that_goes_is_answered),
