@@ -124,11 +124,11 @@ run: deps
 	tools/demo $(BUILD)/tidemark
 test: DEPS_FOR = test
 test: deps
-	$(MAKE) tidy all asan fuzz-programs
+	$(MAKE) tidy all asan $(BUILD)/tsan/tidemark fuzz-programs
 	tests/run $(BUILD)
 soak: DEPS_FOR = test
 soak: deps
-	$(MAKE) all asan tsan fuzz-programs
+	$(MAKE) all asan tsan $(BUILD)/tsan/tidemark fuzz-programs
 	tests/run $(BUILD) --soak
 bench: DEPS_FOR = test
 bench: deps
