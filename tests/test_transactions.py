@@ -319,8 +319,7 @@ def test_batches_that_come_at_once_keep_their_order_where_a_partition_joins_late
             assert producer.send("rush", "opens") == NONE
             requests = [producer.batches("rush", {0: ["beside"], 1: values[:1]})]
             requests += [producer.batches("rush", {1: [value]}) for value in values[1:]]
-            sent = [connection.send(0, 12, request) for request in requests]
-            for answer in map(connection.answer, sent):
+            for answer in map(connection.answer, connection.send(0, 12, *requests)):
                 assert {part["ErrorCode"] for part in answer["Responses"][0]["PartitionResponses"]} == {NONE}
             assert producer.end(True) == NONE
     consumer = clients.confluent_consumer(server, "rush-readers", isolation_level="read_committed")

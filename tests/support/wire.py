@@ -29,15 +29,19 @@ class Connection:
             raw += more
         return raw
 
-    def send(self, key, version, values, unknown_tags=None):
-        """Sends a request; what it gives is for answer(), in the order of sending."""
+    def send(self, key, version, *requests, unknown_tags=None):
+        """Sends requests at once; what it gives is for answer(), one by one in their order."""
+        first = self.correlation + 1
+        self.socket.sendall(b"".join(self.frame(key, version, values, unknown_tags) for values in requests))
+        return [(key, version, correlation) for correlation in range(first, self.correlation + 1)]
+
+    def frame(self, key, version, values, unknown_tags):
         request = messages.pick(self.field_lists, key, "request", version)
         flexible = request.is_flexible(version)
         self.correlation += 1
         body = struct.pack(">hhih4s", key, version, self.correlation, 4, b"test") + (b"\x00" if flexible else b"")
         body += messages.Encoder(request, version).encode(values, unknown_tags if flexible else None)
-        self.socket.sendall(struct.pack(">i", len(body)) + body)
-        return key, version, self.correlation
+        return struct.pack(">i", len(body)) + body
 
     def answer(self, sent):
         """The answer to a request, decoded."""
@@ -52,7 +56,8 @@ class Connection:
         return messages.Decoder(response, version, raw).decode()
 
     def ask(self, key, version, values, unknown_tags=None):
-        return self.answer(self.send(key, version, values, unknown_tags))
+        """Sends a request and gives its answer, decoded."""
+        return self.answer(self.send(key, version, values, unknown_tags=unknown_tags)[0])
 
 
 CRC32C = [0] * 256
