@@ -173,12 +173,17 @@ static void install(struct segment *s, struct segment *scratch)
 err segment_load_index(struct segment *s)
 {
     struct log *log = s->partition->topic->log;
-    struct segment scratch = {.base = s->base, .bytes = s->bytes, .sealed = s->sealed};
+    struct segment scratch = {.base = s->base};
     char path[PATH_BYTES];
     struct buf *bytes = NULL;
     err e = OK;
 
-    if (s->index_loaded || s->bytes <= INDEX_STEP_BYTES) {
+    pthread_mutex_lock(&s->partition->lock); /* another reader may be installing one */
+    scratch.bytes = s->bytes;
+    scratch.sealed = s->sealed;
+    bool loaded = s->index_loaded || s->bytes <= INDEX_STEP_BYTES;
+    pthread_mutex_unlock(&s->partition->lock);
+    if (loaded) {
         return OK;
     }
     segment_path(s, ".index", path, sizeof(path));
