@@ -110,9 +110,14 @@ void group_free(struct group *g)
     c->counters.groups--;
 }
 
+bool group_is_deserted(const struct group *g)
+{
+    return g->state == GROUP_EMPTY && !g->newcomers.count && !g->hold_count;
+}
+
 bool group_is_idle(const struct group *g)
 {
-    return g->state == GROUP_EMPTY && !g->newcomers.count && !g->writes && !g->hold_count;
+    return group_is_deserted(g) && !g->writes;
 }
 
 enum coord_status group_check_member(const struct group *g, view member, view instance,
@@ -149,6 +154,8 @@ struct record_write {
     int32_t generation;
     struct map assignments; /* of a decision: member id to struct coord_assignment */
     view renamed;           /* the id of the member whose join waits for this */
+    void (*then)(void *);   /* told when it is done, or NULL */
+    void *owner;
 };
 
 static view assignment_for(const struct record_write *w, const struct member *m)
@@ -225,15 +232,30 @@ static void recorded(struct journal_write *write)
                    VIEW_ARG(blob_view(g->id)));
     }
     bool gone = g->state == GROUP_DEAD;
+    void (*then)(void *) = w->then;
+    void *owner = w->owner;
     record_write_free(w);
     if (gone && !g->writes) {
         group_free(g);
+    }
+    if (then) {
+        then(owner);
     }
 }
 
 void group_record(struct group *g, bool tombstone)
 {
     record_write_submit(record_write_new(g), tombstone, false, recorded);
+}
+
+/* Writes of a group are answered in their order, so one more comes after all others. */
+void group_settle(struct group *g, void (*then)(void *owner), void *owner)
+{
+    struct record_write *w = record_write_new(g);
+
+    w->then = then;
+    w->owner = owner;
+    record_write_submit(w, false, false, recorded);
 }
 
 /* A static member came back under a new id: its join, parked, is answered once that is known

@@ -90,13 +90,16 @@ struct group *group_make(struct coord *c, view id); /* NULL: too many */
 void group_free(struct group *g);                   /* and out of the coordinator */
 void group_move(struct group *g, enum group_state next);
 const char *group_state_name(enum group_state state);
-bool group_is_idle(const struct group *g); /* nothing in it, nothing under way */
-void group_prepare(struct group *g);       /* begin a new join phase */
-void group_joined(struct group *g);        /* ends the join phase if all are there */
-void group_lost(struct group *g);          /* a member was removed: go on without */
+bool group_is_deserted(const struct group *g); /* nobody is in it or coming */
+bool group_is_idle(const struct group *g);     /* and nothing is under way */
+void group_prepare(struct group *g);           /* begin a new join phase */
+void group_joined(struct group *g);            /* ends the join phase if all are there */
+void group_lost(struct group *g);              /* a member was removed: go on without */
 void group_decide(struct group *g, const struct coord_sync *sync);
 /* A record to the log that nobody waits for: with the members' state, or a tombstone. */
 void group_record(struct group *g, bool tombstone);
+/* Writes it again and tells when that and all writes before it are done. */
+void group_settle(struct group *g, void (*then)(void *owner), void *owner);
 void group_record_renamed(struct member *m); /* then answers its join, parked in Stable */
 enum coord_status group_check_member(const struct group *g, view member, view instance,
                                      struct member **out);

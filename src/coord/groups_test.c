@@ -578,6 +578,31 @@ static void groups_are_described_listed_and_deleted(void **state)
     assert_int_equal(victim.status, COORD_GROUP_NOT_FOUND);
 }
 
+static void a_group_left_a_moment_ago_is_deleted(void **state)
+{
+    struct client *c = &clients[2];
+    struct coord_delete_group victim = {.group = VIEW("g")};
+    struct coord_delete_groups del = {
+        .ask = {.arena = &c->arena, .owner = c, .done = count_answer},
+        .groups = &victim,
+        .group_count = 1,
+    };
+
+    (void)state;
+    make_stable_pair();
+    fake->hold_back = true; /* what the end of the sessions writes is under way */
+    fake_pass(fake, 11000);
+    int before = c->answers;
+    coord_delete_groups(fake->coord, &del);
+    fake_run(fake);
+    assert_int_equal(c->answers, before);
+    fake->hold_back = false;
+    fake_let_go(fake);
+    fake_run(fake);
+    assert_int_equal(c->answers, before + 1);
+    assert_int_equal(victim.status, COORD_OK);
+}
+
 #define GROUP_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -603,6 +628,7 @@ int main(void)
         GROUP_TEST(what_members_may_hold_is_bounded),
         GROUP_TEST(the_protocol_most_vote_for_among_the_shared_wins),
         GROUP_TEST(groups_are_described_listed_and_deleted),
+        GROUP_TEST(a_group_left_a_moment_ago_is_deleted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

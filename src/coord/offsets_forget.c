@@ -6,6 +6,8 @@
 
 #include <stdlib.h>
 
+#define BURIAL_WAITS_MAX 10 /* for a group's writes, before its deletion is refused */
+
 struct tombstones {
     struct journal_write write; /* first */
     struct group *group;
@@ -145,9 +147,11 @@ static void refuse_delete_offsets(struct coord_ask *ask, enum coord_status statu
 }
 
 struct burial { /* one group of a coord_delete_groups; in its arena */
+    struct coord *coord;
     struct coord_delete_groups *ask;
     struct coord_delete_group *group;
     size_t *left; /* of the whole ask */
+    int waits;
 };
 
 static void burial_done(struct coord_delete_groups *ask, size_t *left)
@@ -173,7 +177,27 @@ static enum coord_status check_delete_group(const struct group *g, view id)
     if (!g || g->state == GROUP_DEAD) {
         return COORD_GROUP_NOT_FOUND;
     }
-    return group_is_idle(g) ? COORD_OK : COORD_NON_EMPTY_GROUP;
+    return group_is_deserted(g) ? COORD_OK : COORD_NON_EMPTY_GROUP;
+}
+
+/* Who deletes right after the last member left, or a commit, meets their writes under way: a
+ * commit applied behind the tombstones would outlive the group, so those writes come first. */
+static void bury_when_idle(void *owner)
+{
+    struct burial *b = owner;
+    struct group *g = group_find(b->coord, b->group->group);
+
+    b->group->status = check_delete_group(g, b->group->group);
+    if (b->group->status) {
+        burial_done(b->ask, b->left);
+    } else if (group_is_idle(g)) {
+        group_bury(g, group_deleted, b);
+    } else if (b->waits++ < BURIAL_WAITS_MAX) {
+        group_settle(g, bury_when_idle, b);
+    } else {
+        b->group->status = COORD_NON_EMPTY_GROUP; /* somebody keeps committing */
+        burial_done(b->ask, b->left);
+    }
 }
 
 static void run_delete_groups(struct coord *c, struct coord_ask *ask)
@@ -181,17 +205,11 @@ static void run_delete_groups(struct coord *c, struct coord_ask *ask)
     struct coord_delete_groups *delete = (struct coord_delete_groups *)(void *)ask;
     size_t *left = arena_take(ask->arena, sizeof(*left));
 
-    *left = 1; /* this loop's own */
+    *left = delete->group_count + 1; /* one is this loop's own */
     for (size_t i = 0; i < delete->group_count; i++) {
-        struct coord_delete_group *one = &delete->groups[i];
-        struct group *g = group_find(c, one->group);
-        one->status = check_delete_group(g, one->group);
-        if (!one->status) {
-            struct burial *b = arena_take(ask->arena, sizeof(*b));
-            *b = (struct burial){delete, one, left};
-            ++*left;
-            group_bury(g, group_deleted, b);
-        }
+        struct burial *b = arena_take(ask->arena, sizeof(*b));
+        *b = (struct burial){c, delete, &delete->groups[i], left, 0};
+        bury_when_idle(b);
     }
     burial_done(delete, left);
 }
