@@ -5,7 +5,8 @@
 
 #include "broker/asks.h"
 
-#define FENCED_FROM 2 /* first version whose clients know PRODUCER_FENCED */
+#define PARTITION_WORK_BYTES 128 /* of one on its way into the transaction */
+#define FENCED_FROM 2            /* first version whose clients know PRODUCER_FENCED */
 
 struct topic_ask {
     view name;
@@ -34,6 +35,7 @@ void add_partitions_to_txn_read(struct request *r)
         ask->topics[i].name = read_text(in, r->flexible);
         ask->topics[i].indexes =
             read_i32_array(in, r->flexible, &r->arena, &ask->topics[i].count);
+        request_charge(r, ask->topics[i].count * PARTITION_WORK_BYTES);
         read_tags(in, r->flexible);
     }
     read_tags(in, r->flexible);

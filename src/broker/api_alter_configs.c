@@ -46,6 +46,7 @@ static void read_all(struct request *r, bool single)
     ask->single = single;
     ask->resources =
         request_items(r, r->flexible ? 4 : 7, sizeof(*ask->resources), &ask->count, NULL);
+    request_charge(r, ask->count * sizeof(struct change_item));
     for (size_t i = 0; i < ask->count; i++) {
         struct resource *resource = &ask->resources[i];
         resource->type = read_i8(in);

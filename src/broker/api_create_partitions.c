@@ -34,6 +34,7 @@ void create_partitions_read(struct request *r)
 
     ask->topics =
         request_items(r, r->flexible ? 7 : 10, sizeof(*ask->topics), &ask->count, NULL);
+    request_charge(r, ask->count * sizeof(struct change_item));
     for (size_t i = 0; i < ask->count; i++) {
         struct grown *topic = &ask->topics[i];
         topic->name = read_text(in, r->flexible);

@@ -65,6 +65,7 @@ void create_topics_read(struct request *r)
 
     ask->topics =
         request_items(r, r->flexible ? 10 : 16, sizeof(*ask->topics), &ask->count, NULL);
+    request_charge(r, ask->count * sizeof(struct change_item));
     for (size_t i = 0; i < ask->count; i++) {
         read_topic(r, &ask->topics[i]);
     }

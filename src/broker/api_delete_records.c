@@ -6,7 +6,6 @@
 #include "broker/changes.h"
 
 #define TO_HIGH (-1) /* as an offset: up to the high watermark */
-#define PARTS_MAX 100000
 
 struct part {
     int32_t index;
@@ -37,6 +36,7 @@ void delete_records_read(struct request *r)
         struct topic_ask *topic = &ask->topics[i];
         topic->name = read_text(in, r->flexible);
         topic->parts = request_items(r, 12, sizeof(*topic->parts), &topic->part_count, NULL);
+        request_charge(r, topic->part_count * sizeof(struct change_item));
         for (size_t j = 0; j < topic->part_count; j++) {
             topic->parts[j].index = read_i32(in);
             topic->parts[j].offset = read_i64(in);
@@ -121,10 +121,6 @@ void delete_records_handle(struct request *r)
 
     for (size_t i = 0; i < ask->topic_count; i++) {
         total += ask->topics[i].part_count;
-    }
-    if (total > PARTS_MAX) {
-        request_close(r, "DeleteRecords of more than %d partitions at once", PARTS_MAX);
-        return;
     }
     ask->changes = changes_new(r, total);
     total = 0;

@@ -31,6 +31,7 @@ void delete_topics_read(struct request *r)
                                 : r->flexible ? 1
                                               : 2,
                                 sizeof(*ask->topics), &ask->count, NULL);
+    request_charge(r, ask->count * sizeof(struct change_item));
     for (size_t i = 0; i < ask->count; i++) {
         if (by_id) {
             ask->topics[i].name = read_text_or_null(in, true);

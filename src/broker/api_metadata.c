@@ -34,6 +34,7 @@ void metadata_read(struct request *r)
 
     ask->topics =
         request_items(r, r->version >= 10 ? 17 : 1, sizeof(*ask->topics), &ask->count, &null);
+    request_charge(r, ask->count * sizeof(struct change_item));
     ask->all = r->version == 0 ? ask->count == 0 : null;
     for (size_t i = 0; i < ask->count; i++) {
         struct wanted *topic = &ask->topics[i];

@@ -46,6 +46,7 @@ static void read_topics(struct request *r, struct group_ask *group)
             topic->name = read_text(in, r->flexible);
         }
         topic->partitions = read_i32_array(in, r->flexible, &r->arena, &topic->partition_count);
+        request_charge(r, topic->partition_count * sizeof(*topic->found));
         read_tags(in, r->flexible);
     }
 }

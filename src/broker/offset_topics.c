@@ -4,6 +4,9 @@
 
 #include <string.h>
 
+#define OFFSET_WORK_BYTES 320 /* of one commit on its way: gathered, as a record, its copies   \
+                               */
+
 void offset_topics_read(struct request *r, struct offset_topics *topics, bool by_id,
                         size_t partition_bytes,
                         void (*each)(struct request *r, struct coord_offset *offset))
@@ -22,6 +25,7 @@ void offset_topics_read(struct request *r, struct offset_topics *topics, bool by
         }
         topic->offsets =
             request_items(r, partition_bytes, sizeof(*topic->offsets), &topic->count, NULL);
+        request_charge(r, topic->count * OFFSET_WORK_BYTES);
         for (size_t j = 0; j < topic->count; j++) {
             topic->offsets[j].partition = read_i32(in);
             each(r, &topic->offsets[j]);

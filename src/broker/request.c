@@ -18,7 +18,8 @@
 #include "broker/meter.h"
 
 #define API_VERSIONS 18
-#define RANGES_BYTES_MAX INT32_MAX /* an answer's length is an i32 */
+#define ASK_BYTES_SMALL (64u << 10) /* whatever others hold */
+#define RANGES_BYTES_MAX INT32_MAX  /* an answer's length is an i32 */
 
 struct request_timer {
     struct loop_timer timer;
@@ -46,16 +47,27 @@ void *request_items(struct request *r, size_t wire_bytes, size_t item_bytes, siz
     bool null;
 
     *count = read_count_or_null(&r->body, r->flexible, wire_bytes, is_null ? is_null : &null);
-    if (*count * item_bytes + r->charged > ASK_BYTES_MAX) {
-        r->body.bad = true;
+    if (!request_charge(r, *count * item_bytes)) {
         *count = 0;
     }
-    if (*count == 0) {
-        return NULL;
+    return *count ? arena_take(&r->arena, *count * item_bytes) : NULL;
+}
+
+/* All frames are within the pool's limit; what is made of them may take as much again. */
+bool request_charge(struct request *r, size_t bytes)
+{
+    struct pool *pool = &r->broker->frames;
+    size_t total = r->charged + bytes;
+    size_t room = pool->limit_bytes + MAX(pool->limit_bytes, ASK_BYTES_MAX);
+    bool crowded = total > ASK_BYTES_SMALL && pool->used_bytes + bytes > room;
+
+    if (total > ASK_BYTES_MAX || crowded) {
+        r->greedy = r->body.bad = true;
+        return false;
     }
-    atomic_fetch_add(&r->broker->frames.used_bytes, *count * item_bytes);
-    r->charged += *count * item_bytes;
-    return arena_take(&r->arena, *count * item_bytes);
+    atomic_fetch_add(&pool->used_bytes, bytes);
+    r->charged = total;
+    return true;
 }
 
 void request_restart(struct request *r)
@@ -86,7 +98,9 @@ static void dispatch(struct request *r)
     }
     r->api->read(r);
     if (r->body.bad) {
-        request_close(r, "%s version %d cannot be decoded", r->api->name, r->version);
+        request_close(r, "%s version %d %s", r->api->name, r->version,
+                      r->greedy ? "asks for more than there is memory for"
+                                : "cannot be decoded");
         return;
     }
     r->api->handle(r);

@@ -85,6 +85,7 @@ struct request {
     view client_id; /* null: not given */
     struct buf *frame;
     size_t charged;       /* to the pool of frames, besides the frame */
+    bool greedy;          /* it asked for more than there is for it */
     struct reader body;   /* what follows the request header */
     struct arena arena;   /* lives as long as the request */
     void *ask;            /* what read() made of the body, in the arena */
@@ -110,6 +111,9 @@ struct request {
  * frame must not claim much memory. */
 void *request_items(struct request *r, size_t wire_bytes, size_t item_bytes, size_t *count,
                     bool *is_null);
+/* For read(): counts what handling will take beyond that, so that many questions at a time stay
+ * within bounds. False, and the body is bad, when it is too much. */
+bool request_charge(struct request *r, size_t bytes);
 
 void request_reply(struct request *r);  /* sends r->answer with its ranges */
 void request_silent(struct request *r); /* no response: acks=0 */
