@@ -4,8 +4,9 @@
 
 #include <string.h>
 
-#define OFFSET_WORK_BYTES 320 /* of one commit on its way: gathered, as a record, its copies   \
-                               */
+#define OFFSET_WORK_BYTES                                                                      \
+    320 /* of one commit on its way: gathered, as a record, its copies                         \
+         */
 
 void offset_topics_read(struct request *r, struct offset_topics *topics, bool by_id,
                         size_t partition_bytes,
