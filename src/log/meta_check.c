@@ -46,6 +46,11 @@ const struct log_change *meta_earlier(struct log_change *batch, const struct log
     return found;
 }
 
+static bool trims_same(const struct log_change *a, const struct log_change *b)
+{
+    return a->kind == LOG_TRIM && a->topic == b->topic && a->partition == b->partition;
+}
+
 static err check_settings(struct log *log, const struct setting *overrides, size_t count)
 {
     struct topic_settings settings;
@@ -141,7 +146,7 @@ static err check_grow(struct log_change *batch, struct log_change *c)
 }
 
 /* TRIM and PIN: an offset inside of the partition. */
-static err check_offset(struct log_change *c)
+static err check_offset(struct log_change *batch, struct log_change *c)
 {
     struct partition *p = topic_partition(c->topic, c->partition);
     struct partition_ends ends;
@@ -154,11 +159,12 @@ static err check_offset(struct log_change *c)
     if (c->kind == LOG_TRIM && c->offset == -1) {
         c->offset = ends.high;
     }
-    int64_t least = c->kind == LOG_PIN ? ends.start : 0;
+    const struct log_change *trim = earlier(batch, c, trims_same);
+    int64_t least = c->kind == LOG_PIN ? MAX(ends.start, trim ? trim->offset : 0) : 0;
     if (c->offset < least || c->offset > ends.high) {
         return fault(ERR_OUT_OF_RANGE,
                      "offset %" PRId64 " is outside of %" PRId64 " to %" PRId64, c->offset,
-                     ends.start, ends.high);
+                     MAX(ends.start, least), ends.high);
     }
     if (c->kind == LOG_TRIM) {
         if (c->offset > p->pin) {
@@ -207,7 +213,7 @@ err meta_check(struct meta_state *m, struct log_change *batch, struct log_change
     case LOG_TRIM:
     case LOG_PIN:
         e = check_topic(batch, c);
-        e = e ? e : check_offset(c);
+        e = e ? e : check_offset(batch, c);
         if (!e && c->kind == LOG_PIN && !c->only_check) {
             meta_pin_add(m, c->owner, c->topic->id, c->partition, c->offset);
         }

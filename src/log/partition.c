@@ -119,9 +119,10 @@ struct segment *partition_segment_at(const struct partition *p, int64_t offset)
             high = middle;
         }
     }
-    if (low == 0) {
-        return p->segment_count ? p->segments[0] : NULL;
+    if (!p->segment_count) {
+        return NULL;
     }
+    low = MAX(low, 1);
     /* In a hole that compaction left, the next one with anything behind offset answers. */
     while (low < p->segment_count &&
            (offset >= p->segments[low - 1]->next || p->segments[low - 1]->bytes == 0)) {
@@ -249,9 +250,15 @@ err partition_epoch_end(struct partition *p, int32_t epoch, int32_t *found, int6
         *found = p->epochs[i].epoch;
         *end = i + 1 < p->epoch_count ? p->epochs[i + 1].offset : p->end;
     }
-    if (epoch == p->epoch && *found < epoch) { /* the present one, with nothing written yet */
+    if (epoch > p->epoch) { /* of a future that this log does not know */
+        *found = -1;
+        *end = -1;
+    } else if (epoch == p->epoch && *found < epoch) { /* nothing was written in it yet */
         *found = epoch;
         *end = p->end;
+    } else if (*found < 0 && epoch >= 0 && p->epoch_count) { /* all of it is trimmed */
+        *found = epoch;
+        *end = MAX(p->start, p->epochs[0].offset);
     }
     pthread_mutex_unlock(&p->lock);
     return OK;
@@ -264,14 +271,15 @@ void partition_doom(struct partition *p, struct segment *take_segment)
     p->doomed[p->doomed_count++] = take_segment;
 }
 
-/* Takes segments that end at or before start off the list. Their files stay until a checkpoint
- * says that they are not needed. */
-static size_t cut_front(struct partition *p)
+/* Takes segments that end at or before start off the list; one that compaction emptied stays
+ * while it begins at start, which a recovery would move to the next one. Their files stay until
+ * a checkpoint says that they are not needed. */
+size_t partition_cut_front(struct partition *p)
 {
     size_t count = 0;
 
     while (count + 1 < p->segment_count && p->segments[count]->next <= p->start &&
-           p->segments[count]->sealed) {
+           p->segments[count]->base < p->start && p->segments[count]->sealed) {
         p->bytes -= p->segments[count]->bytes;
         partition_doom(p, p->segments[count++]);
     }
@@ -288,17 +296,17 @@ void partition_trim(struct partition *p, int64_t start)
     size_t count = 0;
 
     pthread_mutex_lock(&p->lock);
-    if (start > p->start && start <= p->high) {
+    if (start > p->start && start <= MIN(p->high, p->pin)) {
         p->start = start;
         p->stable = MAX(p->stable, start);
-        if (atomic_load(&p->opened)) {
-            count = cut_front(p);
-            while (p->epoch_count > 1 && p->epochs[1].offset <= start) {
-                memmove(p->epochs, p->epochs + 1, --p->epoch_count * sizeof(*p->epochs));
-            }
-            if (p->producers) {
-                producers_trim(p->producers, start);
-            }
+    }
+    if (atomic_load(&p->opened)) { /* the start may have passed more while it was not */
+        count = partition_cut_front(p);
+        while (p->epoch_count > 1 && p->epochs[1].offset <= p->start) {
+            memmove(p->epochs, p->epochs + 1, --p->epoch_count * sizeof(*p->epochs));
+        }
+        if (p->producers) {
+            producers_trim(p->producers, p->start);
         }
     }
     pthread_mutex_unlock(&p->lock);
@@ -334,6 +342,6 @@ void partition_destroy(struct partition *p)
     partition_folder(p, folder, sizeof(folder));
     err e = written ? os_remove_tree(log->os, folder) : OK;
     if (e && e != ERR_NOT_FOUND) {
-        trace_warn("log", "%s", fault_here.text);
+        log_mark_dirty(log, p, 0); /* a checkpoint was writing in it: it tries once more */
     }
 }

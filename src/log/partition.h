@@ -102,7 +102,8 @@ MUST_CHECK err partition_reload_producers(struct partition *p);
 struct segment *partition_segment_at(const struct partition *p, int64_t offset); /* or NULL */
 /* Taken off the list already: its files go when a checkpoint does without them. */
 void partition_doom(struct partition *p, struct segment *take_segment);
-void partition_wake(struct partition *p); /* waiters whose offset was passed */
+size_t partition_cut_front(struct partition *p); /* segments before start; how many went */
+void partition_wake(struct partition *p);        /* waiters whose offset was passed */
 void partition_set_high(struct partition *p, int64_t high); /* moves stable too, wakes */
 void partition_note_epoch(struct partition *p, int32_t epoch, int64_t offset);
 void partition_apply(struct partition *p, const struct batch_info *info, view batch,
@@ -113,7 +114,8 @@ void partition_append_staged(struct partition *p);
 MUST_CHECK err partition_roll(struct partition *p); /* a new active segment at end */
 MUST_CHECK err partition_truncate(struct partition *p, int64_t offset, bool reset);
 
-/* Moves the start (retention, DeleteRecords); drops whole segments before it. Any thread. */
+/* Moves the start (retention, DeleteRecords), but not past a pin; drops whole segments before
+ * it. Any thread. */
 void partition_trim(struct partition *p, int64_t start);
 /* Deletes folder and files; waiters are woken. May block. */
 void partition_destroy(struct partition *p);

@@ -23,9 +23,8 @@ struct run { /* consecutive batches of one segment, one write */
 };
 
 struct mark { /* to take a run back */
-    int64_t end, bytes;
+    int64_t end;
     struct segment segment; /* its counts */
-    size_t epoch_count;
 };
 
 struct appending {
@@ -56,7 +55,7 @@ static void mark_take(struct appending *at, struct segment *s)
         .index_next = s->index_next,
     };
 
-    at->mark = (struct mark){at->p->end, at->p->bytes, counts, at->p->epoch_count};
+    at->mark = (struct mark){at->p->end, counts};
     at->run = (struct run){.position = s->bytes, .segment = s};
 }
 
@@ -67,8 +66,10 @@ static void mark_restore(struct appending *at)
 
     pthread_mutex_lock(&p->lock);
     p->end = at->mark.end;
-    p->bytes = at->mark.bytes;
-    p->epoch_count = at->mark.epoch_count;
+    p->bytes -= at->run.bytes; /* retention may have made it less meanwhile */
+    while (p->epoch_count && p->epochs[p->epoch_count - 1].offset >= p->end) {
+        p->epoch_count--;
+    }
     s->next = at->mark.segment.next;
     s->bytes = at->mark.segment.bytes;
     s->max_timestamp = at->mark.segment.max_timestamp;
@@ -459,7 +460,7 @@ void partition_append_staged(struct partition *p)
         next = a->next;
         if (e) {
             a->base_offset = -1;
-            finish(a, LOG_APPEND_STORAGE);
+            finish(a, atomic_load(&p->topic->deleted) ? LOG_APPEND_GONE : LOG_APPEND_STORAGE);
         } else {
             append_one(&at, a);
         }

@@ -298,7 +298,11 @@ static void install(struct partition *p, struct partition *fresh)
     p->swap_unsettled = fresh->swap_unsettled;
     partition_set_high(p, p->high);
     atomic_store(&p->opened, true);
+    size_t count = partition_cut_front(p); /* a trim while it was not open */
     pthread_mutex_unlock(&p->lock);
+    if (count) {
+        log_mark_dirty(p->topic->log, p, 0);
+    }
     fresh->segments = NULL;
     fresh->epochs = NULL;
     fresh->producers = NULL;
@@ -319,8 +323,9 @@ err partition_open(struct partition *p)
         pthread_mutex_lock(&p->lock);
         fresh->recovery = p->recovery;
         fresh->start = p->start;
+        bool gone = p->gone;
         pthread_mutex_unlock(&p->lock);
-        e = open_files(fresh);
+        e = gone ? fault(ERR_NOT_FOUND, "the topic was deleted") : open_files(fresh);
         if (!e) {
             install(p, fresh);
         } else {

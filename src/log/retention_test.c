@@ -244,6 +244,76 @@ static void an_epoch_ends_where_the_next_begins(void **state)
     assert_int_equal(end, 3);
     assert_int_equal(partition_epoch_end(w->p, 1, &found, &end), OK);
     assert_int_equal(end, 5);
+    assert_int_equal(partition_epoch_end(w->p, 2, &found, &end), OK); /* not known here */
+    assert_int_equal(found, -1);
+    assert_int_equal(end, -1);
+    struct log_change trim = {.kind = LOG_TRIM, .topic = w->topic, .offset = 4};
+    assert_int_equal(testing_change(w->sim, w->log, &trim), OK);
+    assert_int_equal(partition_epoch_end(w->p, 0, &found, &end), OK); /* trimmed, not gone */
+    assert_int_equal(found, 0);
+    assert_int_equal(end, 4);
+}
+
+static void a_trim_while_closed_frees_the_segments_when_opened(void **state)
+{
+    struct world *w = *state;
+    struct log_change change = {.kind = LOG_TRIM, .offset = 60};
+
+    make(w, set("retention.bytes", "-1"));
+    put_many(w, 100);
+    int64_t bytes = ends_of(w).bytes;
+    topic_drop(w->topic);
+    log_close(w->log);
+    w->log = testing_open(w->sim, &w->config);
+    w->topic = log_topic(w->log, VIEW("t"));
+    w->p = topic_partition(w->topic, 0);
+    change.topic = w->topic;
+    assert_int_equal(testing_change(w->sim, w->log, &change), OK);
+    free(testing_get(w->log, w->p, 60, false)); /* opens it */
+    assert_in_range(ends_of(w).bytes, 1, bytes / 2);
+    const struct setting none[] = {set("segment.bytes", "1000"), set("retention.bytes", "0")};
+    change = (struct log_change){.kind = LOG_TOPIC_SETTINGS,
+                                 .topic = w->topic,
+                                 .settings = none,
+                                 .setting_count = COUNT(none)};
+    assert_int_equal(testing_change(w->sim, w->log, &change), OK);
+    beats(w, 3); /* the cleaner comes to an end */
+    assert_in_range(ends_of(w).start, 61, 100);
+}
+
+static void no_news(struct log_change *change)
+{
+    (void)change;
+}
+
+static void second_done(struct log_change *change)
+{
+    *(bool *)(change + 1) = true;
+}
+
+static void a_pin_is_not_set_before_a_trim_under_way(void **state)
+{
+    struct world *w = *state;
+
+    make(w, set("retention.bytes", "-1"));
+    put_many(w, 100);
+    struct two {
+        struct log_change first, second;
+        bool done;
+    } two = {.first = {.kind = LOG_TRIM, .topic = w->topic, .offset = 50, .done = no_news},
+             .second = {.kind = LOG_PIN,
+                        .topic = w->topic,
+                        .offset = 10,
+                        .owner = VIEW("o"),
+                        .done = second_done}};
+    two.first.next = &two.second;
+    log_change(w->log, &two.first);
+    testing_until(w->sim, &two.done);
+    assert_null(two.first.fault);
+    assert_non_null(two.second.fault);
+    assert_int_equal(two.second.fault->code, ERR_OUT_OF_RANGE);
+    free(two.second.fault);
+    assert_int_equal(ends_of(w).start, 50);
 }
 
 /* The crash of one test leaves its objects behind. */
@@ -265,6 +335,8 @@ int main(void)
         TEST(the_oldest_segments_of_all_topics_go_first),
         TEST(a_cut_end_is_written_anew),
         TEST(an_epoch_ends_where_the_next_begins),
+        TEST(a_trim_while_closed_frees_the_segments_when_opened),
+        TEST(a_pin_is_not_set_before_a_trim_under_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -101,7 +101,8 @@ struct log_time_answer {
 MUST_CHECK err partition_find_time(struct partition *p, int64_t timestamp_ms, bool committed,
                                    struct log_time_answer *out);
 MUST_CHECK err partition_find_max_time(struct partition *p, struct log_time_answer *out);
-/* The end offset of the largest epoch <= asked (KIP-279); both -1 when unknown. May block. */
+/* The end offset of the largest epoch <= asked (KIP-279), the log's start when all of those are
+ * trimmed; both -1 when asked is newer than the log's own. May block. */
 MUST_CHECK err partition_epoch_end(struct partition *p, int32_t epoch, int32_t *found,
                                    int64_t *end);
 
