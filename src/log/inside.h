@@ -63,6 +63,8 @@ struct log {
     _Atomic bool reserve_spent;
     struct job sync_job, clean_job; /* nudges, posted once until taken */
     _Atomic bool sync_posted, sync_asked, clean_posted;
+    pthread_mutex_t clean_lock;
+    bool cleaner_runs; /* clean_lock: it is stopped before those that ask it */
     pthread_mutex_t checkpoint_lock;
     uint64_t checkpoint_round;          /* checkpoint_lock */
     _Atomic int64_t last_checkpoint_ns; /* syncer, cleaner */

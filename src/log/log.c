@@ -29,6 +29,13 @@ void log_config_preset(struct log_config *config)
     settings_defaults(&config->defaults);
 }
 
+static void set_cleaner_runs(struct log *log, bool runs)
+{
+    pthread_mutex_lock(&log->clean_lock);
+    log->cleaner_runs = runs;
+    pthread_mutex_unlock(&log->clean_lock);
+}
+
 static err start_workers(struct log *log)
 {
     err e = shards_start(log);
@@ -44,6 +51,9 @@ static err start_workers(struct log *log)
     for (int i = 0; !e && i < log->config.readers; i++) {
         log->readers[i] = (struct worker){.name = "log-reader"};
         e = worker_start(&log->readers[i], log->os);
+    }
+    if (!e) {
+        set_cleaner_runs(log, true);
     }
     return e;
 }
@@ -76,6 +86,7 @@ static struct log *log_new(struct os *os, const struct log_config *config)
     pthread_rwlock_init(&log->topics_lock, NULL);
     pthread_mutex_init(&log->dirty_lock, NULL);
     pthread_mutex_init(&log->open_lock, NULL);
+    pthread_mutex_init(&log->clean_lock, NULL);
     pthread_mutex_init(&log->checkpoint_lock, NULL);
     log->last_checkpoint_ns = os->tick_ns(os);
     log->sync_job.work = log->clean_job.work = NULL; /* taken by the turns, never run */
@@ -111,6 +122,7 @@ static void log_free(struct log *log)
     pthread_rwlock_destroy(&log->topics_lock);
     pthread_mutex_destroy(&log->dirty_lock);
     pthread_mutex_destroy(&log->open_lock);
+    pthread_mutex_destroy(&log->clean_lock);
     pthread_mutex_destroy(&log->checkpoint_lock);
     settings_fini(&log->config.defaults);
     free(log->folder);
@@ -121,6 +133,7 @@ static void log_free(struct log *log)
  */
 static void stop_workers(struct log *log)
 {
+    set_cleaner_runs(log, false);
     worker_stop(&log->cleaner);
     for (int i = 0; i < log->config.readers; i++) {
         worker_stop(&log->readers[i]);
@@ -215,11 +228,12 @@ static int by_place(const void *a, const void *b)
 void log_cut(struct log *log, struct log_cut_entry **out, size_t *count)
 {
     struct topic **topics;
-    size_t topic_count = log_topics(log, &topics), room = 0;
+    size_t room = 0;
 
     *out = NULL;
     *count = 0;
     pthread_rwlock_wrlock(&log->gate);
+    size_t topic_count = log_topics(log, &topics); /* all that anything was published in */
     for (size_t i = 0; i < topic_count; i++) {
         for (int32_t k = 0; k < atomic_load(&topics[i]->partition_count); k++) {
             struct partition *p = topic_partition(topics[i], k);

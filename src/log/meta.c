@@ -53,11 +53,11 @@ static void destroy_work(struct job *job)
 
 static void destroy_topic(struct log *log, struct topic *topic)
 {
-    bool closing = atomic_load(&log->meta_state->closing);
+    bool stopped = !log->shards[0].worker.os; /* at close, when what flew late is done */
 
     topics_remove(log, topic);
     for (int32_t i = 0; i < atomic_load(&topic->partition_count); i++) {
-        if (closing) { /* the shards have stopped */
+        if (stopped) {
             partition_destroy(topic_partition(topic, i));
             continue;
         }

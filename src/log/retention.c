@@ -101,9 +101,9 @@ static int64_t first_end(struct partition *p)
     if (p->segment_count < 2 || !p->segments[0]->sealed) {
         return -1;
     }
-    int64_t end = p->segments[0]->next;
+    int64_t end = MAX(p->segments[0]->next, p->segments[1]->base);
 
-    return end <= p->high && end <= p->pin ? MAX(end, p->segments[1]->base) : -1;
+    return end <= p->high && end <= p->pin ? end : -1;
 }
 
 /* A client's clock in the future must not keep a segment for ever: then its append time counts.
@@ -133,26 +133,27 @@ static bool too_large(const struct partition *p, const struct topic_settings *se
            p->bytes - p->segments[0]->bytes >= settings->retention_bytes;
 }
 
-/* The active segment of a quiet topic ages too: it is sealed, so that it can go. */
-static void roll_aged(struct job *job);
-
 struct rolling {
     struct job job;
     struct partition *partition;
 };
 
+/* The active segment of a quiet topic ages too: it is sealed, so that it can go. */
 static void roll_aged(struct job *job)
 {
     struct rolling *rolling = (struct rolling *)job;
-    struct topic *topic = rolling->partition->topic;
+    struct partition *p = rolling->partition;
 
-    if (!rolling->partition->gone && rolling->partition->segment_count &&
-        rolling->partition->segments[rolling->partition->segment_count - 1]->bytes > 0) {
-        if (partition_roll(rolling->partition)) {
+    pthread_mutex_lock(&p->lock);
+    bool due = !p->gone && p->segment_count && p->segments[p->segment_count - 1]->bytes > 0;
+    pthread_mutex_unlock(&p->lock);
+    if (due && !partition_failed(p)) {
+        if (partition_roll(p)) {
             trace_warn("log", "%s", fault_here.text);
         }
+        log_mark_dirty(p->topic->log, p, 0); /* an orderly stop must know the new one */
     }
-    topic_drop(topic);
+    topic_drop(p->topic);
     free(rolling);
 }
 
@@ -291,9 +292,9 @@ static void clean_disk_share(struct log *log, struct topic **topics, size_t coun
     while (bytes > limit) {
         struct victim best = {0};
         for (size_t i = 0; i < count; i++) {
-            for (int32_t k = 0;
-                 may_be_victim(topics[i]) && k < atomic_load(&topics[i]->partition_count);
-                 k++) {
+            int32_t partitions =
+                may_be_victim(topics[i]) ? atomic_load(&topics[i]->partition_count) : 0;
+            for (int32_t k = 0; k < partitions; k++) {
                 consider(topic_partition(topics[i], k), &best);
             }
         }
@@ -408,7 +409,9 @@ int64_t cleaner_turn(struct worker *worker, struct job *jobs)
 
 void log_ask_clean(struct log *log)
 {
-    if (log->cleaner.os && !atomic_exchange(&log->clean_posted, true)) {
+    pthread_mutex_lock(&log->clean_lock);
+    if (log->cleaner_runs && !atomic_exchange(&log->clean_posted, true)) {
         worker_post(&log->cleaner, &log->clean_job);
     }
+    pthread_mutex_unlock(&log->clean_lock);
 }
