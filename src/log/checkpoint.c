@@ -24,10 +24,10 @@
 #define SYNC_EACH_MAX 4 /* more dirty partitions than this: one sync of the file system */
 
 struct captured {
-    struct partition *partition; /* its topic is held */
-    struct recovery_point point;
-    struct writer state;       /* empty: not open, only its start moved */
-    struct segment **segments; /* held: those written since the last recovery point */
+    struct partition *partition;         /* its topic is held */
+    struct recovery_point point, before; /* before: what the file on disk says */
+    struct writer state;                 /* empty: not open, only its start moved */
+    struct segment **segments;           /* held: those written since the last recovery point */
     size_t segment_count;
     struct segment **doomed; /* this one's: gone when the checkpoint stands */
     size_t doomed_count;
@@ -91,7 +91,7 @@ static void capture(struct partition *p, struct captured *out)
     out->doomed_count = p->doomed_count;
     p->doomed = NULL;
     p->doomed_count = p->doomed_room = 0;
-    out->point = p->recovery;
+    out->point = out->before = p->recovery;
     out->point.start = p->start;
     out->point.stable = p->stable;
     if (atomic_load(&p->opened) && p->segment_count) {
@@ -332,6 +332,18 @@ static void drop_doomed(struct captured *c, bool saved)
     free(c->doomed);
 }
 
+/* Deleted while its files were written: some may have come after the others had gone. */
+static void remove_remains(struct partition *p)
+{
+    char folder[PATH_BYTES];
+
+    partition_folder(p, folder, sizeof(folder));
+    err e = os_remove_tree(p->topic->log->os, folder);
+    if (e && e != ERR_NOT_FOUND) {
+        trace_warn("log", "%s", fault_here.text);
+    }
+}
+
 static void captured_done(struct captured *c, bool saved)
 {
     drop_doomed(c, saved);
@@ -339,6 +351,9 @@ static void captured_done(struct captured *c, bool saved)
         segment_drop(c->segments[i]);
     }
     free(c->segments);
+    if (is_gone(c->partition)) {
+        remove_remains(c->partition);
+    }
     writer_fini(&c->state);
     topic_drop(c->partition->topic);
 }
@@ -363,6 +378,17 @@ static bool set_points(struct captured *captured, size_t count)
     return compactable;
 }
 
+/* The checkpoint on disk is the old one still, and so is the state file it names. */
+static void restore_points(struct captured *captured, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct partition *p = captured[i].partition;
+        pthread_mutex_lock(&p->lock);
+        p->recovery = captured[i].before;
+        pthread_mutex_unlock(&p->lock);
+    }
+}
+
 static err checkpoint_steps(struct log *log, struct captured *captured, size_t count,
                             uint64_t round)
 {
@@ -379,9 +405,14 @@ static err checkpoint_steps(struct log *log, struct captured *captured, size_t c
     if (e && e != ERR_FULL && e != ERR_BUSY) {
         log_fail(log, "sync of segments failed"); /* a second sync would lie */
     }
-    bool compactable = !e && set_points(captured, count);
-    e = e ? e : write_checkpoint(log, round);
-    if (!e && compactable) {
+    if (e) {
+        return e;
+    }
+    bool compactable = set_points(captured, count);
+    e = write_checkpoint(log, round);
+    if (e) {
+        restore_points(captured, count);
+    } else if (compactable) {
         log_ask_clean(log);
     }
     if (!e) {

@@ -53,11 +53,12 @@ static struct job *gather(struct log *log, struct job *jobs)
     return jobs;
 }
 
-/* Until the round is durable; a full ring waits for the checkpoint it asked for. */
+/* Until the round is durable; a full ring waits for the checkpoint it asked for, a full disk
+ * for what the reserve gives back. */
 static err commit(struct log *log)
 {
     uint64_t round;
-    bool full = false;
+    bool full = false, eased = false;
     err e;
 
     if (journal_round_bytes(log->journal) == JOURNAL_HEAD_BYTES) {
@@ -68,6 +69,11 @@ static err commit(struct log *log)
         e = journal_commit(log->journal, &round, &full);
         if (!e && full) {
             e = checkpoint_run(log);
+        }
+        if (e == ERR_FULL && !eased) {
+            log_space_is_out(log);
+            full = eased = true;
+            e = OK;
         }
     } while (!e && full);
     if (e) {
@@ -92,8 +98,10 @@ static void publish(struct log *log, struct job *jobs, const struct job *end)
         if (item->batch.len) {
             pthread_mutex_lock(&p->lock);
             partition_set_high(p, MIN(item->end, p->end));
-            p->high_segment = item->segment;
-            p->high_position = item->position + (int64_t)item->batch.len;
+            if (p->high == item->end) { /* flush.policy=os may have passed it */
+                p->high_segment = item->segment;
+                p->high_position = item->position + (int64_t)item->batch.len;
+            }
             pthread_mutex_unlock(&p->lock);
         }
     }
