@@ -48,8 +48,8 @@ struct consuming {
     int64_t shown;
     struct writer out;
     struct arena arena; /* of one record */
-    bool pipe_closed;
-    int64_t committed_ns;
+    bool pipe_closed, progress;
+    int64_t committed_ns, progress_ns;
 };
 
 static err point_offset(struct consuming *c, const struct point *point, int32_t partition,
@@ -284,11 +284,17 @@ static err read_all(struct consuming *c)
         if (!e && (!message || c->out.len >= OUTPUT_BYTES)) {
             e = flush_out(c);
             commit(c, false);
+            if (c->progress) {
+                progress_show(&c->progress_ns, c->shown, "read", false);
+            }
         }
     }
     err written = flush_out(c);
     e = e ? e : written;
     commit(c, true);
+    if (c->progress) {
+        progress_show(&c->progress_ns, c->shown, "read", true);
+    }
     return e;
 }
 
@@ -359,6 +365,7 @@ static err run(struct cli *cli)
     if (e) {
         return e;
     }
+    c.progress = terminal_width(stderr) && !isatty(STDOUT_FILENO) && !c.o->follow;
     stop_on_signals();
     e = configure(&c);
     e = e ? e : begin(&c);

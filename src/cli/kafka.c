@@ -8,6 +8,7 @@
 
 #define KAFKA_LIBRARY "librdkafka.so.1"
 #define ASK_MS 10000 /* for a first answer */
+#define PROGRESS_NS INT64_C(200000000)
 
 static err load(struct kafka *k)
 {
@@ -186,6 +187,17 @@ void kafka_close(struct kafka *k)
     }
     k->client = NULL;
     k->conf = NULL;
+}
+
+void progress_show(int64_t *due_ns, int64_t count, const char *done, bool last)
+{
+    struct os *os = os_real();
+    int64_t now = os->tick_ns(os);
+
+    if (last || now > *due_ns) {
+        *due_ns = now + PROGRESS_NS;
+        fprintf(stderr, "\r%lld %s%s", (long long)count, done, last ? "\n" : "");
+    }
 }
 
 static volatile sig_atomic_t stop_asked; /* a handler can reach nothing else */

@@ -77,6 +77,10 @@ void kafka_close(struct kafka *k);
 err kafka_fault(const struct kafka *k, rd_kafka_resp_err_t code, const char *what);
 const char *kafka_fix(rd_kafka_resp_err_t code); /* "" when nothing is known */
 
+/* "17 written" over itself on standard error, a few times a second and at last; *due_ns is 0 at
+ * first. For whoever has found a terminal there. */
+void progress_show(int64_t *due_ns, int64_t count, const char *done, bool last);
+
 /* SIGINT and SIGTERM ask to stop; a second one ends the process. */
 void stop_on_signals(void);
 bool stop_was_asked(void);

@@ -11,7 +11,6 @@
 #include "cli/line.h"
 
 #define FAILURES_SAID 10
-#define PROGRESS_NS INT64_C(200000000)
 #define VALUES_MAX 8 /* of one produceva */
 #define LINGER_MS "5"
 #define TIMEOUT_MS "60000"
@@ -58,12 +57,8 @@ static void on_delivery(rd_kafka_t *client, const rd_kafka_message_t *message, v
 
 static void show_progress(struct producing *p, bool last)
 {
-    struct os *os = os_real();
-    int64_t now = os->tick_ns(os);
-
-    if (p->progress && (last || now - p->progress_ns > PROGRESS_NS)) {
-        p->progress_ns = now;
-        fprintf(stderr, "\r%lld written%s", (long long)p->written, last ? "\n" : "");
+    if (p->progress) {
+        progress_show(&p->progress_ns, p->written, "written", last);
     }
 }
 
@@ -225,8 +220,18 @@ static void report(struct producing *p)
         fprintf(stderr, "... and %lld more\n", (long long)(p->failed - FAILURES_SAID));
     }
     if (common->json) {
-        printf("{\"topic\":\"%s\",\"written\":%lld,\"failed\":%lld}\n", p->topic,
-               (long long)p->written, (long long)p->failed);
+        struct writer out = {0};
+        struct json_writer j = json_to(&out);
+        json_object(&j);
+        json_name(&j, "topic");
+        json_text(&j, p->topic);
+        json_name(&j, "written");
+        json_int(&j, p->written);
+        json_name(&j, "failed");
+        json_int(&j, p->failed);
+        json_end_object(&j);
+        printf("%.*s\n", VIEW_ARG(writer_view(&out)));
+        writer_fini(&out);
     }
 }
 
