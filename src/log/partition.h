@@ -75,6 +75,7 @@ struct partition {
     _Atomic bool dirty;                      /* on the log's list for the next checkpoint */
     struct partition *dirty_next;            /* log->dirty_lock */
     struct recovery_point recovery;          /* L of the last checkpoint */
+    bool unsynced;                           /* shard: flush.policy=os wrote to it */
     bool trimmed;                            /* meta: its start has a record of its own */
     bool folder_made;                        /* shard, syncer under L */
     int64_t sync_started;                    /* shard: early writeback reached this position */
@@ -97,6 +98,10 @@ MUST_CHECK err partition_open(struct partition *p);
 MUST_CHECK err partition_recover(struct partition *p, int64_t journaled_end);
 /* Producer state anew from the state file and the batches after it (a write failed). */
 MUST_CHECK err partition_reload_producers(struct partition *p);
+
+/* The segments from the recovery point on, each held, in a heap array: how many. */
+size_t partition_hold_tail(struct partition *p, struct recovery_point *point,
+                           struct segment ***out);
 
 /* With the partition locked. */
 struct segment *partition_segment_at(const struct partition *p, int64_t offset); /* or NULL */

@@ -134,13 +134,41 @@ static void to_flusher(struct appending *at, struct log_append *a, int64_t posit
     }
 }
 
+/* Recovery knows no holes: what flush.policy=os left to the system is on disk before anything
+ * behind it is acknowledged as flushed. */
+static void sync_what_is_before(struct partition *p)
+{
+    struct log *log = p->topic->log;
+    struct recovery_point point;
+    struct segment **tail;
+    char folder[PATH_BYTES];
+    size_t count = partition_hold_tail(p, &point, &tail);
+    err e = OK;
+
+    for (size_t i = 0; i < count; i++) {
+        e = e ? e : segment_sync(tail[i]);
+        segment_drop(tail[i]);
+    }
+    free(tail);
+    partition_folder(p, folder, sizeof(folder));
+    e = e ? e : log->os->folder_sync(log->os, folder);
+    if (e) {
+        log_fail(log, "sync of a segment failed");
+    }
+    p->unsynced = false;
+}
+
 static void run_written(struct appending *at)
 {
     struct partition *p = at->p;
     int64_t position = at->run.position;
     bool sync = at->settings.flush_policy == TOPIC_FLUSH_SYNC;
 
+    if (sync && p->unsynced) {
+        sync_what_is_before(p);
+    }
     if (!sync) {
+        p->unsynced = true;
         pthread_rwlock_rdlock(&at->log->gate);
         pthread_mutex_lock(&p->lock);
         partition_set_high(p, at->run.last->last_offset + 1);

@@ -471,9 +471,8 @@ static err reload_batch(void *self, const struct batch_info *info, view batch, i
     return OK;
 }
 
-/* The segments from the recovery point on, held: the cleaner changes the list meanwhile. */
-static size_t hold_tail(struct partition *p, struct recovery_point *point,
-                        struct segment ***out)
+size_t partition_hold_tail(struct partition *p, struct recovery_point *point,
+                           struct segment ***out)
 {
     size_t count = 0;
 
@@ -501,7 +500,7 @@ err partition_reload_producers(struct partition *p)
     }
     fresh = partition_new(p->topic, p->index, p->shard);
     struct reloading reloading = {p, fresh, log->os->now_ms(log->os)};
-    size_t count = hold_tail(p, &fresh->recovery, &tail);
+    size_t count = partition_hold_tail(p, &fresh->recovery, &tail);
     if (fresh->recovery.segment >= 0) {
         e = read_state_file(fresh);
     }
