@@ -365,7 +365,7 @@ static err run(struct cli *cli)
     if (e) {
         return e;
     }
-    c.progress = terminal_width(stderr) && !isatty(STDOUT_FILENO) && !c.o->follow;
+    c.progress = isatty(STDERR_FILENO) && !isatty(STDOUT_FILENO) && !c.o->follow;
     stop_on_signals();
     e = configure(&c);
     e = e ? e : begin(&c);

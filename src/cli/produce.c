@@ -240,7 +240,7 @@ static err run(struct cli *cli)
     struct producing p = {.cli = cli, .topic = cli->words[0]};
     int32_t partitions = 0;
 
-    p.progress = terminal_width(stderr) > 0 && !isatty(STDIN_FILENO);
+    p.progress = isatty(STDERR_FILENO) && !isatty(STDIN_FILENO);
     stop_on_signals();
     err e = configure(&p);
     e = e ? e : kafka_open(&p.kafka, cli, RD_KAFKA_PRODUCER, p.topic, &partitions);
