@@ -163,14 +163,16 @@ def test_large_transactions_keep_their_order_in_every_partition(server):
 
 
 def produce_disturbed(server, topic, count, disturb):
-    """Numbers 0 to count in order by an idempotent producer, with disturb() called now and then."""
-    refused = []
+    """Numbers 0 to count in order by an idempotent producer; disturb() is called while records are on their way."""
+    refused, delivered = [], []
     producer = clients.confluent_producer(server, enable_idempotence="true", linger_ms=1, batch_num_messages=20,
                                           reconnect_backoff_ms=10, reconnect_backoff_max_ms=50, retry_backoff_ms=10)
     for number in range(count):
-        producer.produce(topic, str(number), on_delivery=lambda error, _: refused.append(error) if error else None)
+        producer.produce(topic, str(number), on_delivery=lambda error, _: (refused if error else delivered).append(error))
         if number % 500 == 499:
-            producer.poll(0.02)
+            deadline = time.monotonic() + SECONDS
+            while len(delivered) < number - 300 and time.monotonic() < deadline:
+                producer.poll(0.01)
             disturb()
     assert producer.flush(SECONDS) == 0
     assert not refused, refused[:3]
