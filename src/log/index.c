@@ -154,6 +154,7 @@ static void install(struct segment *s, struct segment *scratch)
         free(scratch->index); /* another reader was faster */
     } else {
         s->index_loaded = true;
+        free(s->index); /* what recovery noted of a tail: all of it is in the new one */
         s->index = scratch->index;
         s->index_count = scratch->index_count;
         s->index_room = scratch->index_room;
@@ -187,7 +188,8 @@ err segment_load_index(struct segment *s)
         return OK;
     }
     segment_path(s, ".index", path, sizeof(path));
-    bool good = !s->pinned && os_read_file(log->os, path, INDEX_FILE_BYTES_MAX, &bytes) == OK &&
+    bool good = !files_is_pinned(log->files, s) &&
+                os_read_file(log->os, path, INDEX_FILE_BYTES_MAX, &bytes) == OK &&
                 decode(&scratch, (view){bytes->bytes, bytes->len}) == OK;
     buf_drop(bytes);
     scratch.index_saved = scratch.index_count;
@@ -195,8 +197,12 @@ err segment_load_index(struct segment *s)
         e = rebuild(s, &scratch);
         scratch.index_saved = 0;
     }
+    if (e) { /* half an index would leave readers to walk the rest for ever */
+        free(scratch.index);
+        return e;
+    }
     install(s, &scratch);
-    return e;
+    return OK;
 }
 
 bool segment_wants_index(const struct segment *s)
