@@ -198,6 +198,52 @@ static void settings_merged_at_one_time_all_count(void **state)
     }
 }
 
+#define MANY 2500
+
+struct long_chain {
+    struct log_change changes[MANY];
+    size_t left;
+    bool done;
+};
+
+static void one_done(struct log_change *change)
+{
+    struct long_chain *chain = (void *)(uintptr_t)change->owner.at;
+
+    assert_null(change->fault);
+    assert_int_equal(change - chain->changes, MANY - chain->left); /* in order */
+    topic_drop(change->topic);
+    chain->done = --chain->left == 0;
+}
+
+static void a_chain_of_any_length_is_done_whole_and_in_order(void **state)
+{
+    struct world *w = *state;
+    struct long_chain *chain = xcalloc(1, sizeof(*chain));
+    struct arena names = {0};
+    struct topic **topics = NULL;
+
+    chain->left = MANY;
+    for (size_t i = 0; i < MANY; i++) {
+        chain->changes[i] = (struct log_change){
+            .next = i + 1 < MANY ? &chain->changes[i + 1] : NULL,
+            .kind = LOG_TOPIC_CREATE,
+            .name = view_text(arena_format(&names, "topic-%zu", i)),
+            .owner = VIEW_OF(*chain),
+            .partition_count = 1,
+            .done = one_done,
+        };
+    }
+    log_change(w->log, &chain->changes[0]);
+    testing_until(w->sim, &chain->done);
+    reopen(w);
+    size_t count = log_topics(w->log, &topics);
+    assert_int_equal(count, MANY + 2); /* ours and __meta */
+    topics_drop(topics, count);
+    arena_fini(&names);
+    free(chain);
+}
+
 static void a_time_finds_the_first_record_at_or_after_it(void **state)
 {
     struct world *w = *state;
@@ -351,6 +397,7 @@ int main(void)
         TEST(segments_roll_and_are_read_across),
         TEST(growth_and_settings_in_one_batch_both_last),
         TEST(settings_merged_at_one_time_all_count),
+        TEST(a_chain_of_any_length_is_done_whole_and_in_order),
         TEST(a_time_finds_the_first_record_at_or_after_it),
         TEST(a_repeat_of_an_idempotent_batch_gets_its_old_offset),
         TEST(committed_readers_stop_at_an_open_transaction),

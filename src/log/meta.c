@@ -13,6 +13,7 @@
 #define META_FETCH_BYTES (4 << 20)
 #define META_SEGMENT_BYTES "16777216"
 #define CLUSTER_NOTE "cluster.id"
+#define BATCH_CHANGES_MAX 1000
 
 static void take_settings(struct log *log, struct topic *topic, const struct setting *settings,
                           size_t count)
@@ -175,6 +176,21 @@ static void submit(struct meta_state *m, struct meta_building *b)
     log_append(m->log, &m->append);
 }
 
+/* The next changes that go together. Each is compared with those before it, so there is an end
+ * to how many they are; a large question must not hold up all others. */
+static struct log_change *take_batch(struct meta_state *m)
+{
+    struct log_change *batch = m->queue, *last = batch;
+
+    for (int i = 1; i < BATCH_CHANGES_MAX && last->next; i++) {
+        last = last->next;
+    }
+    m->queue = last->next;
+    m->queue_last = m->queue ? m->queue_last : NULL;
+    last->next = NULL;
+    return batch;
+}
+
 static void pump(struct meta_state *m)
 {
     struct arena arena = {0};
@@ -186,8 +202,7 @@ static void pump(struct meta_state *m)
     }
     while (m->queue && !m->flying) {
         struct meta_building b = {.arena = &arena, .now_ms = m->log->os->now_ms(m->log->os)};
-        struct log_change *batch = m->queue;
-        m->queue = m->queue_last = NULL;
+        struct log_change *batch = take_batch(m);
         for (struct log_change *c = batch; c; c = c->next) {
             if (meta_check(m, batch, c)) {
                 c->fault = fault_take();

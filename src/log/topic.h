@@ -124,7 +124,7 @@ enum log_change_kind {
 };
 
 struct log_change {          /* the caller's memory, untouched until done */
-    struct log_change *next; /* a chain is one flush */
+    struct log_change *next; /* a chain of up to 1000 is one flush */
     struct job job;          /* the log's */
     struct log *log;         /* the log's */
     enum log_change_kind kind;
