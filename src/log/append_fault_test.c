@@ -248,6 +248,29 @@ static void too_many_open_files_is_a_passing_trouble(void **state)
     expect_sequences(w, 1);
 }
 
+/* Each read that fails leaves the segment to those that come after. */
+static void an_index_that_cannot_be_read_fails_that_read_only(void **state)
+{
+    struct world *w = *state;
+    const struct setting large[] = {
+        {(char *)(uintptr_t) "segment.bytes", (char *)(uintptr_t) "20000"}};
+    struct log_change change = {
+        .kind = LOG_TOPIC_SETTINGS, .topic = w->topic, .settings = large, .setting_count = 1};
+
+    assert_int_equal(testing_change(w->sim, w->log, &change), OK);
+    for (int32_t i = 0; i < 60; i++) {
+        assert_int_equal(put_one(w, i), LOG_APPEND_OK);
+    }
+    reopen(w);
+    free(testing_get(w->log, w->p, 59, false)); /* opened; sealed indexes are not loaded */
+    os_sim_plan(w->sim, OS_SIM_READ, (struct os_sim_fault){.one_in = 1});
+    for (int i = 0; i < 5; i++) {
+        assert_null(testing_get(w->log, w->p, 30, false));
+    }
+    os_sim_plan(w->sim, OS_SIM_READ, (struct os_sim_fault){0});
+    expect_sequences(w, 60);
+}
+
 static void set_policy(struct world *w, const char *policy)
 {
     const struct setting settings[] = {
@@ -302,6 +325,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(what_is_before_an_acknowledged_batch_is_on_disk, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(an_index_that_cannot_be_read_fails_that_read_only,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(too_many_open_files_is_a_passing_trouble, setup,
                                         teardown),
     };

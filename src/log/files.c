@@ -160,6 +160,14 @@ void files_unpin(struct files *files, struct segment *s)
     pthread_mutex_unlock(&files->lock);
 }
 
+bool files_is_pinned(struct files *files, const struct segment *s)
+{
+    pthread_mutex_lock(&files->lock);
+    bool pinned = s->pinned;
+    pthread_mutex_unlock(&files->lock);
+    return pinned;
+}
+
 void files_shrink(struct files *files, int64_t keep)
 {
     pthread_mutex_lock(&files->lock);

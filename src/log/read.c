@@ -11,6 +11,8 @@
                                      */
 #define READ_AHEAD_FROM (256 << 10) /* such a range: somebody catches up */
 
+#define INDEX_LOADS_MAX 3
+
 struct bounds {              /* copied under the lock */
     struct segment *segment; /* held */
     int64_t from;            /* an index entry's position at or before the offset */
@@ -177,14 +179,20 @@ static enum log_read_status try_read(struct log_read *read)
     pthread_mutex_lock(&p->lock);
     enum log_read_status status = find_bounds(read, &b);
     pthread_mutex_unlock(&p->lock);
-    if (status == LOG_READ_COLD && read->may_block) {
+    /* The cache of indexes may be so small that it is gone again. */
+    for (int i = 0; status == LOG_READ_COLD && read->may_block && i < INDEX_LOADS_MAX; i++) {
         status = segment_load_index(b.segment) ? LOG_READ_FAILED : LOG_READ_OK;
         segment_drop(b.segment);
+        b.segment = NULL;
         if (status == LOG_READ_OK) {
             pthread_mutex_lock(&p->lock);
             status = find_bounds(read, &b);
             pthread_mutex_unlock(&p->lock);
         }
+    }
+    if (status == LOG_READ_COLD && read->may_block) {
+        (void)fault(ERR_BUSY, "a segment's index does not stay in memory");
+        status = LOG_READ_FAILED;
     }
     if (status == LOG_READ_OK && b.segment) {
         status = read_range(read, &b);

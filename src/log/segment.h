@@ -115,6 +115,7 @@ void files_forget(struct files *files, struct segment *s); /* closes; nobody use
 MUST_CHECK err files_pin(struct files *files, struct segment *s);
 void files_adopt(struct files *files, struct segment *s, os_file take_file);
 void files_unpin(struct files *files, struct segment *s);
+bool files_is_pinned(struct files *files, const struct segment *s);
 int64_t files_open_count(struct files *files);
 /* A beat: closes what was not used since the last one, but keeps so many. */
 void files_shrink(struct files *files, int64_t keep);
