@@ -101,3 +101,19 @@ def speak_all(connection, field_lists, seed):
             except (AssertionError, OSError) as problem:
                 raise AssertionError(f"{request.name} version {version}, TIDEMARK_SEED={seed}: {problem}\n{values}") from problem
     assert len(pairs) > 150
+
+
+def commit(count):
+    part = {"PartitionIndex": 0, "CommittedOffset": 1, "CommittedLeaderEpoch": -1, "CommittedMetadata": ""}
+    return {"GroupId": GROUP, "GenerationIdOrMemberEpoch": -1, "MemberId": "", "GroupInstanceId": None,
+            "Topics": [{"Name": TOPIC, "Partitions": [part] * count}]}
+
+
+def test_a_request_that_would_take_too_much_memory_ends_its_connection_alone(server, field_lists):
+    with Connection(server, field_lists) as modest, Connection(server, field_lists) as greedy:
+        make_topic(modest)
+        with pytest.raises(AssertionError, match="closed"):
+            greedy.ask(8, 8, commit(200_000))
+        answer = modest.ask(8, 8, commit(10_000))
+        assert {part["ErrorCode"] for part in answer["Topics"][0]["Partitions"]} == {0}
+    assert server.errors.wait_for("asks for more than there is memory for", 5)
