@@ -16,9 +16,10 @@ import time
 
 import confluent_kafka
 
+from support import transactions
 from support.values import RECONNECT, WAIT_SECONDS, filler_length, make_value, read_value
 
-TRANSACTIONS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "transactions.py")
+TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 QUEUE_MAX = 500     # records of a writer under way
 PACE_SECONDS = 0.02 # between the bursts of a writer: transactions are to get their share
 CRASHES_MAX = 20    # of a transactional client
@@ -107,8 +108,8 @@ class TransactionWriter(Client):
     def run_process(self, words):
         settings = json.dumps({**self.settings, "first": len(self.sent)})
         with self.lock:
-            self.process = subprocess.Popen([sys.executable, TRANSACTIONS, settings], stdin=subprocess.PIPE,
-                                            stdout=subprocess.PIPE, stderr=words, text=True)
+            self.process = subprocess.Popen([sys.executable, "-m", transactions.__name__, settings], cwd=TESTS,
+                                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words, text=True)
             if self.stopping.is_set():
                 self.process.stdin.close()
         for line in self.process.stdout:

@@ -13,7 +13,8 @@ import sys
 import time
 
 import confluent_kafka
-from values import RECONNECT, WAIT_SECONDS, filler_length, make_value
+
+from support.values import RECONNECT, WAIT_SECONDS, filler_length, make_value
 
 STEP_SECONDS = 10
 SILENT, ABORTED = 0.05, 0.25  # share of transactions left alone; and with those ended by an abort
