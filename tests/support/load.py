@@ -5,6 +5,7 @@ Every thread here goes on by itself when its server is killed and started again.
 """
 
 import collections
+import http.client
 import json
 import os
 import random
@@ -196,6 +197,69 @@ def read_whole(server, partitions, isolation):
     return reader.seen
 
 
+class Committer(Client):
+    """Commits offsets 1, 2, 3 ... for a group: what was answered is kept, what was not may be."""
+
+    def __init__(self, server, name, partition):
+        super().__init__(name)
+        self.server, self.partition = server, partition
+        self.answered = self.tried = 0
+
+    def client(self):
+        return confluent_kafka.Consumer({"bootstrap.servers": self.server.kafka, "group.id": self.name,
+                                         "enable.auto.commit": False, **RECONNECT})
+
+    def work(self):
+        consumer = self.client()
+        while not self.stopping.wait(PACE_SECONDS):
+            self.tried += 1
+            try:
+                consumer.commit(offsets=[confluent_kafka.TopicPartition(*self.partition, self.tried)], asynchronous=False)
+                self.answered = self.tried
+            except confluent_kafka.KafkaException:
+                pass  # its server was killed: it may count or not
+        consumer.close()
+
+    def check(self):
+        consumer = self.client()
+        offset = consumer.committed([confluent_kafka.TopicPartition(*self.partition)], timeout=WAIT_SECONDS)[0].offset
+        consumer.close()
+        assert self.answered and self.answered <= offset <= self.tried, \
+            f"{self.name}: offset {offset} is committed, {self.answered} was answered, {self.tried} tried"
+
+
+class TopicMaker(Client):
+    """Makes and deletes topics; states[name]: whether it is there, None when the answer did not come."""
+
+    def __init__(self, server, name):
+        super().__init__(name)
+        self.server, self.states = server, {}
+
+    def ask(self, *request):
+        try:
+            return self.server.ask(*request).status < 300
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def work(self):
+        while not self.stopping.wait(PACE_SECONDS):
+            name = f"{self.name}-{len(self.states)}"
+            self.states[name] = None
+            if not self.ask("POST", "/api/v1/topics", {"name": name, "partitions": 3}):
+                continue
+            self.states[name] = True
+            if len(self.states) % 3 == 0:
+                self.states[name] = None
+                if self.ask("DELETE", f"/api/v1/topics/{name}", {}):
+                    self.states[name] = False
+
+    def check(self):
+        for name, there in self.states.items():
+            if there is not None:
+                status = self.server.get(f"/api/v1/topics/{name}").status
+                assert status == (200 if there else 404), f"{name}: {status}, but its {'making' if there else 'end'} was answered"
+
+
 class Load:
     """Writers and readers of both kinds over some topics, and what must be true of them afterwards."""
 
@@ -206,9 +270,13 @@ class Load:
         self.transactional = [TransactionWriter(server, f"txn-{n}", self.partitions, seed) for n in range(transactional)]
         self.readers = [Reader(server, f"tail-{isolation}", self.partitions, isolation)
                         for isolation in ("read_uncommitted", "read_committed")]
+        self.others = [Committer(server, "committer", self.partitions[0]), TopicMaker(server, "made")]
+
+    def clients(self):
+        return self.writers + self.transactional + self.readers + self.others
 
     def start(self):
-        for client in self.writers + self.transactional + self.readers:
+        for client in self.clients():
             client.start()
         return self
 
@@ -224,14 +292,14 @@ class Load:
             now = self.progress()
             if now[0] - begun[0] >= records and (not self.transactional or now[1] - begun[1] >= transactions):
                 return
-            for client in self.writers + self.transactional + self.readers:
+            for client in self.clients():
                 if client.wrong is not None:
                     raise client.wrong
             assert time.monotonic() < ends, f"no progress in {WAIT_SECONDS} s: {begun} to {now}"
             self.readers[0].join(0.005)
 
     def finish(self):
-        for client in self.writers + self.transactional + self.readers:
+        for client in self.clients():
             client.finish()
 
     def check(self):
@@ -242,6 +310,8 @@ class Load:
         check_order(every)
         check_seen(every, committed, self.readers)
         check_transactions(every, committed, self.writers, self.transactional)
+        for other in self.others:
+            other.check()
         return {"records": len(every), "acknowledged": self.progress()[0],
                 "why unknown": dict(sum((writer.reasons for writer in self.transactional), collections.Counter())),
                 **collections.Counter(outcome for writer in self.transactional for _, outcome in writer.outcomes)}
