@@ -48,6 +48,10 @@ struct os {
     /* Never waits for a disk: COLD when a byte of it is not in memory. */
     enum os_read_status (*file_read_cached)(struct os *, os_file file, void *at, size_t len,
                                             int64_t position, size_t *got);
+    /* Straight to a socket that does not block, without a copy of ours: COLD when it might wait
+     * for a disk, else as much as the socket takes now, perhaps nothing. */
+    enum os_read_status (*file_send)(struct os *, os_file file, int socket, size_t len,
+                                     int64_t position, size_t *sent);
     void (*file_read_ahead)(struct os *, os_file file, int64_t position,
                             int64_t len); /* hint */
     err (*file_write)(struct os *, os_file file, const struct iovec *parts, int count,

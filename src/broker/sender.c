@@ -1,9 +1,10 @@
 /* sender.c - answers out: gathers what may go from the head of the queue, sends, repeats.
  *
  * An answer is its bytes with ranges of log files between them. Bytes go out from where they
- * are; of ranges as much as the loop's chunk holds is read first. A chunk whose bytes are not
- * in memory is read by the log's readers into a buffer of the connection's own, which counts
- * one chunk; meanwhile the loop serves others. SPDX-License-Identifier: Apache-2.0 */
+ * are. A large range that is in memory goes from the page cache to the socket without a copy of
+ * ours; of small ones as much as the loop's chunk holds is read first. A chunk whose bytes are
+ * not in memory is read by the log's readers into a buffer of the connection's own, which
+ * counts one chunk; meanwhile the loop serves others. SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -12,6 +13,8 @@
 #include "broker/connection.h"
 
 #define PARTS_MAX 64
+#define FILE_BYTES_MIN (32u << 10) /* shorter stretches are cheaper to copy */
+#define FILE_TURN_BYTES (1u << 20)
 #define FLUSH_BYTES_MAX (2u << 20) /* to one connection in one turn of the loop */
 
 struct cold_read { /* a chunk that a reader fetches from the disk */
@@ -32,6 +35,9 @@ struct gather {
     struct iovec parts[PARTS_MAX];
     int count;
     size_t bytes, chunk_used;
+    struct request *file_request; /* behind the parts: a range that goes without copying */
+    const struct log_range *file; /* NULL: none */
+    uint32_t file_from;
 };
 
 static size_t answer_bytes(const struct request *r)
@@ -112,6 +118,12 @@ static enum gather_end gather_range(struct gather *g, struct request *r,
 {
     struct connection *c = g->connection;
 
+    if (range->bytes - from >= FILE_BYTES_MIN && !c->cold) {
+        g->file_request = r;
+        g->file = range;
+        g->file_from = from;
+        return GATHER_FULL;
+    }
     while (from < range->bytes) {
         uint32_t took = (uint32_t)MIN(range->bytes - from, LOOP_CHUNK_BYTES - g->chunk_used);
         if (g->count == PARTS_MAX || took == 0) {
@@ -269,31 +281,70 @@ void sender_closed(struct connection *c)
     c->oldest = cold->request->next;
 }
 
+/* The parts; -1: the connection was closed. */
+static ssize_t send_parts(struct connection *c, struct gather *g)
+{
+    struct msghdr message = {.msg_iov = g->parts, .msg_iovlen = (size_t)g->count};
+    ssize_t sent =
+        g->count ? sendmsg(c->fd, &message, MSG_NOSIGNAL | (g->file ? MSG_MORE : 0)) : 0;
+
+    if (sent < 0 && errno != EAGAIN && errno != EINTR) {
+        connection_close(c);
+        return -1;
+    }
+    return MAX(sent, 0);
+}
+
+/* The file behind the parts, when those went out; what was wanted counts into g->bytes. */
+static enum os_read_status send_file(struct connection *c, struct gather *g, size_t *sent)
+{
+    uint32_t want = MIN(g->file->bytes - g->file_from, FILE_TURN_BYTES);
+    size_t more = 0;
+    enum os_read_status status =
+        log_range_send(c->loop->broker->log, g->file, g->file_from, c->fd, want, &more);
+
+    if (status == OS_READ_DONE) {
+        g->bytes += want;
+        *sent += more;
+    } else if (status == OS_READ_COLD && g->file_request == c->oldest) {
+        cold_start(c, g->file_request, g->file, g->file_from);
+    }
+    return status;
+}
+
 /* One round; true: go on. */
 static bool send_some(struct connection *c, size_t *total)
 {
     struct gather g = {.connection = c};
     enum gather_end end = gather(&g);
-    struct msghdr message = {.msg_iov = g.parts, .msg_iovlen = (size_t)g.count};
+    ssize_t parts = end == GATHER_FAILED ? 0 : send_parts(c, &g);
+    size_t sent = (size_t)MAX(parts, 0);
+    bool waits = false; /* for a reader */
 
+    if (parts < 0) {
+        return false;
+    }
+    if (end != GATHER_FAILED && g.file && sent == g.bytes) {
+        enum os_read_status status = send_file(c, &g, &sent);
+        end = status == OS_READ_FAILED ? GATHER_FAILED : end;
+        waits = status == OS_READ_COLD;
+    }
     if (end == GATHER_FAILED) {
         connection_break(c, "the records it asked for cannot be read from the disk");
         return false;
     }
-    ssize_t sent = g.count ? sendmsg(c->fd, &message, MSG_NOSIGNAL) : 0;
-    if (sent < 0 && errno != EAGAIN && errno != EINTR) {
-        connection_close(c);
-        return false;
-    }
     if (sent > 0) {
         c->active_ns = loop_now_ns(c->loop);
-        c->loop->counts.bytes_out += sent;
-        *total += (size_t)sent;
+        c->loop->counts.bytes_out += (int64_t)sent;
+        *total += sent;
     }
-    advance(c, (size_t)MAX(sent, 0));
-    if (g.count && (size_t)MAX(sent, 0) < g.bytes) {
+    advance(c, sent);
+    if (sent < g.bytes) {
         c->wants_room = true;
         return false;
+    }
+    if (waits) {
+        return !c->cold; /* the range was not the oldest answer's: it is now */
     }
     return end == GATHER_FULL || (end == GATHER_COLD && (!c->cold || c->cold->done));
 }

@@ -7,7 +7,8 @@
 
 #include <stdlib.h>
 
-#define READ_AHEAD_BYTES (4 << 20)  /* asked of the system when a large range is not in memory \
+#define READ_AHEAD_BYTES                                                                       \
+    (4 << 20)                       /* asked of the system when a large range is not in memory \
                                      */
 #define READ_AHEAD_FROM (256 << 10) /* such a range: somebody catches up */
 
@@ -248,6 +249,14 @@ enum os_read_status log_range_read(struct log *log, const struct log_range *rang
         status = OS_READ_FAILED;
     }
     return status;
+}
+
+enum os_read_status log_range_send(struct log *log, const struct log_range *range,
+                                   uint32_t from, int socket, uint32_t len, size_t *sent)
+{
+    (void)log;
+    assert(from <= range->bytes && len <= range->bytes - from);
+    return segment_send(range->segment, socket, len, range->position + from, sent);
 }
 
 void log_range_drop(struct log *log, struct log_range *range)

@@ -44,6 +44,10 @@ void log_read(struct log *log, struct log_read *read);
 /* Bytes [from, from + len) of a range into at. */
 enum os_read_status log_range_read(struct log *log, const struct log_range *range,
                                    uint32_t from, void *at, uint32_t len, bool may_block);
+/* The same bytes straight to a socket that does not block: COLD when they are not in memory,
+ * else as many as it takes now. */
+enum os_read_status log_range_send(struct log *log, const struct log_range *range,
+                                   uint32_t from, int socket, uint32_t len, size_t *sent);
 void log_range_drop(struct log *log, struct log_range *range); /* accepts an empty one */
 
 /* Runs job->work on a reader thread, which may block. */

@@ -106,6 +106,23 @@ void segment_read_ahead(struct segment *s, int64_t position, int64_t len)
     }
 }
 
+enum os_read_status segment_send(struct segment *s, int socket, size_t len, int64_t position,
+                                 size_t *sent)
+{
+    struct log *log = log_of(s);
+    os_file file;
+
+    if (files_use(log->files, s, false, false, &file)) {
+        return OS_READ_FAILED;
+    }
+    if (file == OS_FILE_NONE) {
+        return OS_READ_COLD;
+    }
+    enum os_read_status status = log->os->file_send(log->os, file, socket, len, position, sent);
+    files_done(log->files, s);
+    return status;
+}
+
 err segment_write(struct segment *s, const struct iovec *parts, int count, int64_t position)
 {
     struct log *log = log_of(s);

@@ -74,6 +74,8 @@ void segment_forget_index(struct segment *s);
 /* Reads through the descriptor cache. */
 enum os_read_status segment_read(struct segment *s, void *at, size_t len, int64_t position,
                                  bool may_block, size_t *got);
+enum os_read_status segment_send(struct segment *s, int socket, size_t len, int64_t position,
+                                 size_t *sent); /* os.h: file_send */
 MUST_CHECK err segment_write(struct segment *s, const struct iovec *parts, int count,
                              int64_t position);
 MUST_CHECK err segment_sync(struct segment *s); /* .log and .index */
