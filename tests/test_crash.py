@@ -5,11 +5,13 @@ reader saw stays, and read_committed gets whole transactions only. A seed names 
 """
 
 import random
+import subprocess
 
 import pytest
 from support.load import Load
 
 KILLS, KILLS_SOAK = 16, 200
+START_SECONDS = 0.15  # a start takes about so long
 TOPICS = {"narrow": 1, "wide": 6}
 # Small segments and quick checkpoints: more edges in the same time.
 OPTIONS = ["--topic-segment-bytes", "256KiB", "--log-unsynced-max-ms", "300ms", "--log-unsynced-max-bytes", "1MiB",
@@ -23,6 +25,16 @@ def create(server, topics):
         assert made.status in (200, 201), made.body
 
 
+def end_while_starting(server, seconds):
+    """Recovery must bear it too, at any of its steps."""
+    with subprocess.Popen(server.command(), env=server.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL) as starting:
+        try:
+            starting.wait(seconds)
+        except subprocess.TimeoutExpired:
+            starting.kill()
+
+
 def killed_under_load(server, kills, seed, after_kill):
     """Everything above, kills times; the counts of the check."""
     chance = random.Random(seed)
@@ -33,6 +45,9 @@ def killed_under_load(server, kills, seed, after_kill):
         load.wait_for(chance.choice((0, 1, 100, 1000)), chance.choice((0, 1, 1, 5)))
         server.kill9()
         after_kill(chance)
+        while chance.random() < 0.3:
+            end_while_starting(server, chance.random() * START_SECONDS)
+            after_kill(chance)
         server.start()
     load.wait_for(1, 1)
     load.finish()
