@@ -8,6 +8,7 @@ import random
 import subprocess
 
 import pytest
+from support.clients import dotted
 from support.load import Load
 
 KILLS, KILLS_SOAK = 16, 200
@@ -15,14 +16,13 @@ START_SECONDS = 0.15  # a start takes about so long
 TOPICS = {"narrow": 1, "wide": 6}
 # Small segments and quick checkpoints: more edges in the same time.
 OPTIONS = ["--topic-segment-bytes", "256KiB", "--log-unsynced-max-ms", "300ms", "--log-unsynced-max-bytes", "1MiB",
-           "--log-journal-max-bytes", "16MiB", "--transaction-state-log-num-partitions", "3",
-           "--offsets-topic-num-partitions", "3"]
+           "--log-journal-max-bytes", "16MiB", "--log-retention-check-interval-ms", "300ms",
+           "--transaction-state-log-num-partitions", "3", "--offsets-topic-num-partitions", "3"]
 
 
-def create(server, topics):
-    for topic, partitions in topics.items():
-        made = server.ask("POST", "/api/v1/topics", {"name": topic, "partitions": partitions})
-        assert made.status in (200, 201), made.body
+def create(server, topic, partitions, **settings):
+    made = server.ask("POST", "/api/v1/topics", {"name": topic, "partitions": partitions, "settings": dotted(settings)})
+    assert made.status == 201, made.body
 
 
 def end_while_starting(server, seconds):
@@ -39,8 +39,10 @@ def killed_under_load(server, kills, seed, after_kill):
     """Everything above, kills times; the counts of the check."""
     chance = random.Random(seed)
     server.start()
-    create(server, TOPICS)
-    load = Load(server, TOPICS, seed).start()
+    for topic, partitions in TOPICS.items():
+        create(server, topic, partitions)
+    create(server, "compacted", 1, cleanup_policy="compact", min_cleanable_dirty_ratio="0", segment_bytes="64KiB")
+    load = Load(server, TOPICS, seed, compacted="compacted").start()
     for _ in range(kills):
         load.wait_for(chance.choice((0, 1, 100, 1000)), chance.choice((0, 1, 1, 5)))
         server.kill9()

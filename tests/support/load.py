@@ -70,8 +70,10 @@ class Writer(Client):
                 self.refused[number] = error
             else:
                 self.acked[number] = Place(message.topic(), message.partition(), message.offset())
-        producer.produce(topic, make_value(self.name, number, filler_length(self.chance)), key=self.name,
-                         partition=partition, on_delivery=told)
+        self.produce(producer, number, topic=topic, partition=partition, on_delivery=told)
+
+    def produce(self, producer, number, **more):
+        producer.produce(value=make_value(self.name, number, filler_length(self.chance)), key=self.name, **more)
 
     def work(self):
         producer = confluent_kafka.Producer(self.settings)
@@ -84,6 +86,36 @@ class Writer(Client):
             while len(producer) > QUEUE_MAX and not self.stopping.is_set():
                 producer.poll(0.05)
         assert producer.flush(WAIT_SECONDS) == 0, f"{self.name}: {len(producer)} records are still under way"
+
+
+class KeyedWriter(Writer):
+    """Writes new values of few keys to a topic that is compacted: of each key the newest acknowledged one, or one sent
+    after it, is there, and what is there is where it was acknowledged."""
+
+    KEYS = 50
+
+    def __init__(self, server, name, topic, seed):
+        super().__init__(server, name, [(topic, 0)], seed)
+        self.server = server
+
+    def key(self, number):
+        return number * 7919 % 10007 % self.KEYS
+
+    def produce(self, producer, number, **more):
+        producer.produce(value=make_value(self.name, number, 200), **{**more, "key": str(self.key(number))})
+
+    def check(self):
+        found = read_whole(self.server, self.partitions, "read_uncommitted")
+        places = {number: place for place, (_, number) in found.items()}
+        newest = {}
+        for number in sorted(places):
+            newest[self.key(number)] = number
+            assert self.acked.get(number, places[number]) == places[number], f"{self.name}: {number} moved"
+        assert len(places) == len(found) and sorted(places) == sorted(places, key=places.get)
+        for number in self.acked:
+            now = newest.get(self.key(number), -1)
+            assert now >= number, f"{self.name}: key {self.key(number)} is at {now}, but {number} was acknowledged"
+        assert len(found) < len(self.acked) or len(self.acked) < 100 * self.KEYS, f"{self.name}: compaction never came"
 
 
 class TransactionWriter(Client):
@@ -263,7 +295,7 @@ class TopicMaker(Client):
 class Load:
     """Writers and readers of both kinds over some topics, and what must be true of them afterwards."""
 
-    def __init__(self, server, topics, seed, writers=2, transactional=2):
+    def __init__(self, server, topics, seed, writers=2, transactional=2, compacted=None):
         self.server = server
         self.partitions = [(topic, partition) for topic, count in topics.items() for partition in range(count)]
         self.writers = [Writer(server, f"plain-{n}", self.partitions, seed) for n in range(writers)]
@@ -271,6 +303,7 @@ class Load:
         self.readers = [Reader(server, f"tail-{isolation}", self.partitions, isolation)
                         for isolation in ("read_uncommitted", "read_committed")]
         self.others = [Committer(server, "committer", self.partitions[0]), TopicMaker(server, "made")]
+        self.others += [KeyedWriter(server, "keyed", compacted, seed)] if compacted else []
 
     def clients(self):
         return self.writers + self.transactional + self.readers + self.others
