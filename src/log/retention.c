@@ -17,6 +17,7 @@
 #include <stdlib.h>
 
 #define RESERVE_NAME "reserve"
+#define STAY_MS 300000     /* records stay so long, however old their time stamps */
 #define FILES_IDLE_MAX 128 /* descriptors that stay open unused */
 #define FULL_CHECK_MS 1000 /* how often a full disk is looked at again */
 
@@ -121,10 +122,12 @@ static bool is_past(int64_t stamp_ms, const struct topic_settings *settings, int
            now_ms - stamp_ms > settings->retention_ms;
 }
 
+/* Who imports old data, or sends records without a time, can read them at least for a while. */
 static bool too_old(const struct segment *s, const struct topic_settings *settings,
                     int64_t now_ms)
 {
-    return is_past(segment_age_stamp(s, now_ms), settings, now_ms);
+    return is_past(segment_age_stamp(s, now_ms), settings, now_ms) &&
+           now_ms - s->first_ms >= MIN(settings->retention_ms, STAY_MS);
 }
 
 static bool too_large(const struct partition *p, const struct topic_settings *settings)

@@ -127,6 +127,20 @@ static void a_clock_in_the_future_keeps_nothing_for_ever(void **state)
     assert_int_equal(ends_of(w).start, 1);
 }
 
+static void old_time_stamps_do_not_take_records_at_once(void **state)
+{
+    struct world *w = *state;
+    struct testing_record record = {"k", "v", 0}; /* of 1970 */
+
+    make(w, set("retention.ms", "3600000"));
+    testing_append(w->sim, w->log, w->p, &record, 1, NULL, NULL);
+    beats(w, 5);
+    assert_int_equal(ends_of(w).start, 0);
+    os_sim_advance(w->sim, 300LL * 1000000000);
+    beats(w, 5);
+    assert_int_equal(ends_of(w).start, 1);
+}
+
 static void a_pin_stops_retention(void **state)
 {
     struct world *w = *state;
@@ -330,6 +344,7 @@ int main(void)
         TEST(bytes_bound_what_a_partition_keeps),
         TEST(age_takes_the_active_segment_of_a_quiet_topic_too),
         TEST(a_clock_in_the_future_keeps_nothing_for_ever),
+        TEST(old_time_stamps_do_not_take_records_at_once),
         TEST(a_pin_stops_retention),
         TEST(a_share_of_the_disk_bounds_a_topic),
         TEST(the_oldest_segments_of_all_topics_go_first),
