@@ -236,12 +236,38 @@ static void a_chain_of_any_length_is_done_whole_and_in_order(void **state)
     }
     log_change(w->log, &chain->changes[0]);
     testing_until(w->sim, &chain->done);
+    for (size_t i = 0; i + 1 < MANY; i++) {
+        assert_ptr_equal(chain->changes[i].next, &chain->changes[i + 1]); /* left as it was */
+    }
     reopen(w);
     size_t count = log_topics(w->log, &topics);
     assert_int_equal(count, MANY + 2); /* ours and __meta */
     topics_drop(topics, count);
     arena_fini(&names);
     free(chain);
+}
+
+/* Several callers at once: what each goes through afterwards is its own. */
+static void chains_asked_for_together_stay_apart(void **state)
+{
+    struct world *w = *state;
+    static const struct setting one[] = {{TEXT("retention.ms"), TEXT("1000")}};
+    struct log_change set = {
+        .kind = LOG_TOPIC_SETTINGS, .topic = w->topic, .settings = one, .setting_count = 1};
+    struct chain chains[3];
+
+    for (size_t i = 0; i < COUNT(chains); i++) {
+        chains[i] = (struct chain){.first = set, .second = set, .left = 2};
+        chains[i].first.next = &chains[i].second;
+        chains[i].first.done = chains[i].second.done = chain_done;
+        chains[i].first.owner = chains[i].second.owner = VIEW_OF(chains[i]);
+        log_change(w->log, &chains[i].first);
+    }
+    for (size_t i = 0; i < COUNT(chains); i++) {
+        testing_until(w->sim, &chains[i].done);
+        assert_ptr_equal(chains[i].first.next, &chains[i].second);
+        assert_null(chains[i].second.next);
+    }
 }
 
 static void a_time_finds_the_first_record_at_or_after_it(void **state)
@@ -398,6 +424,7 @@ int main(void)
         TEST(growth_and_settings_in_one_batch_both_last),
         TEST(settings_merged_at_one_time_all_count),
         TEST(a_chain_of_any_length_is_done_whole_and_in_order),
+        TEST(chains_asked_for_together_stay_apart),
         TEST(a_time_finds_the_first_record_at_or_after_it),
         TEST(a_repeat_of_an_idempotent_batch_gets_its_old_offset),
         TEST(committed_readers_stop_at_an_open_transaction),

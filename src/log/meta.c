@@ -114,7 +114,7 @@ static void apply(struct meta_state *m, struct log_change *c)
 static void finish(struct meta_state *m, struct log_change *c, const char *failure)
 {
     for (struct log_change *next; c; c = next) {
-        next = c->next;
+        next = c->queued;
         if (failure && !c->fault && !c->only_check) {
             if (c->kind == LOG_PIN) {
                 meta_pins_remove(m, c->owner, &c->topic->id, c->partition);
@@ -182,12 +182,12 @@ static struct log_change *take_batch(struct meta_state *m)
 {
     struct log_change *batch = m->queue, *last = batch;
 
-    for (int i = 1; i < BATCH_CHANGES_MAX && last->next; i++) {
-        last = last->next;
+    for (int i = 1; i < BATCH_CHANGES_MAX && last->queued; i++) {
+        last = last->queued;
     }
-    m->queue = last->next;
+    m->queue = last->queued;
     m->queue_last = m->queue ? m->queue_last : NULL;
-    last->next = NULL;
+    last->queued = NULL;
     return batch;
 }
 
@@ -203,7 +203,7 @@ static void pump(struct meta_state *m)
     while (m->queue && !m->flying) {
         struct meta_building b = {.arena = &arena, .now_ms = m->log->os->now_ms(m->log->os)};
         struct log_change *batch = take_batch(m);
-        for (struct log_change *c = batch; c; c = c->next) {
+        for (struct log_change *c = batch; c; c = c->queued) {
             if (meta_check(m, batch, c)) {
                 c->fault = fault_take();
             } else if (!c->only_check) {
@@ -228,9 +228,9 @@ static void change_work(struct job *job)
         (struct log_change *)((char *)job - offsetof(struct log_change, job));
     struct meta_state *m = c->log->meta_state;
 
-    *(m->queue ? &m->queue_last->next : &m->queue) = c;
-    for (m->queue_last = c; m->queue_last->next;) {
-        m->queue_last = m->queue_last->next;
+    *(m->queue ? &m->queue_last->queued : &m->queue) = c;
+    for (m->queue_last = c; m->queue_last->queued;) {
+        m->queue_last = m->queue_last->queued;
     }
 }
 
@@ -238,6 +238,7 @@ void log_change(struct log *log, struct log_change *chain)
 {
     assert(chain && chain->done);
     for (struct log_change *c = chain; c; c = c->next) {
+        c->queued = c->next; /* chains are joined and cut; the caller's stays as it is */
         c->fault = NULL;
         c->log = log;
         c->merged = NULL;

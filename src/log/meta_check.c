@@ -15,7 +15,7 @@ static struct log_change *earlier(struct log_change *batch, const struct log_cha
 {
     struct log_change *found = NULL;
 
-    for (struct log_change *c = batch; c != end; c = c->next) {
+    for (struct log_change *c = batch; c != end; c = c->queued) {
         if (!c->fault && !c->only_check && same(c, end)) {
             found = c;
         }
@@ -38,7 +38,7 @@ const struct log_change *meta_earlier(struct log_change *batch, const struct log
 {
     const struct log_change *found = NULL;
 
-    for (const struct log_change *a = batch; a != c; a = a->next) {
+    for (const struct log_change *a = batch; a != c; a = a->queued) {
         if (a->kind == kind && a->topic == c->topic && !a->fault && !a->only_check) {
             found = a;
         }

@@ -123,10 +123,10 @@ enum log_change_kind {
     LOG_NOTE,  /* owner, value: a small named fact (empty value: forget) */
 };
 
-struct log_change {          /* the caller's memory, untouched until done */
-    struct log_change *next; /* a chain of up to 1000 is one flush */
-    struct job job;          /* the log's */
-    struct log *log;         /* the log's */
+struct log_change {                   /* the caller's memory, untouched until done */
+    struct log_change *next, *queued; /* a chain of up to 1000 is one flush; the log's */
+    struct job job;                   /* the log's */
+    struct log *log;                  /* the log's */
     enum log_change_kind kind;
     view name, owner, value;
     struct topic *topic; /* held by the caller; for CREATE set on success, held for him */
