@@ -12,7 +12,7 @@
 #include "log/log.h"
 
 #define JOURNAL_FILES 4
-#define JOURNAL_FILE_BYTES_MIN (4 << 20)
+#define JOURNAL_FILE_BYTES_MIN (1 << 20) /* written before the first start is ready */
 #define JOURNAL_ALIGN 4096
 #define JOURNAL_HEAD_BYTES 40
 #define JOURNAL_ENTRY_BYTES 56
