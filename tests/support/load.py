@@ -328,6 +328,7 @@ class Load:
             for client in self.clients():
                 if client.wrong is not None:
                     raise client.wrong
+            assert self.server.running(), f"the server ended by itself:\n{self.server.errors.text()}"
             assert time.monotonic() < ends, f"no progress in {WAIT_SECONDS} s: {begun} to {now}"
             self.readers[0].join(0.005)
 
