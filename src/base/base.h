@@ -11,6 +11,7 @@
 #include "base/option.h"
 #include "base/os.h"
 #include "base/point.h"
+#include "base/socket.h"
 #include "base/trace.h"
 #include "base/uuid.h"
 #include "base/view.h"

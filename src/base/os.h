@@ -24,10 +24,11 @@ typedef int os_file;
 #define OS_FILE_NONE (-1)
 
 enum os_open {
-    OS_OPEN_WRITE = 1u << 0,  /* read and write; otherwise read only */
-    OS_OPEN_CREATE = 1u << 1, /* make it when missing */
-    OS_OPEN_FRESH = 1u << 2,  /* with CREATE: empty it when there */
-    OS_OPEN_DIRECT = 1u << 3, /* O_DIRECT: 4096-byte aligned address, position and length */
+    OS_OPEN_WRITE = 1u << 0,     /* read and write; otherwise read only */
+    OS_OPEN_CREATE = 1u << 1,    /* make it when missing */
+    OS_OPEN_FRESH = 1u << 2,     /* with CREATE: empty it when there */
+    OS_OPEN_DIRECT = 1u << 3,    /* O_DIRECT: 4096-byte aligned address, position and length */
+    OS_OPEN_SCATTERED = 1u << 4, /* nothing is read ahead but by file_read_ahead */
 };
 
 struct os_space {

@@ -57,6 +57,9 @@ static err real_open(struct os *os, const char *path, unsigned flags, os_file *o
     mode |= flags & OS_OPEN_FRESH ? O_TRUNC : 0;
     mode |= flags & OS_OPEN_DIRECT ? O_DIRECT : 0;
     *out = open(path, mode, 0600);
+    if (*out >= 0 && flags & OS_OPEN_SCATTERED) {
+        (void)posix_fadvise(*out, 0, 0, POSIX_FADV_RANDOM);
+    }
     return *out < 0 ? fault_errno("open %s", path) : OK;
 }
 

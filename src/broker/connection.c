@@ -8,8 +8,6 @@
 #include "broker/connection.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -510,7 +508,7 @@ void connection_new(struct loop *loop, int take_fd)
     struct connection *c = xcalloc(1, sizeof(*c));
     int on = 1;
 
-    setsockopt(take_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    socket_tune(take_fd);
     setsockopt(take_fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)); /* peers that vanished */
     c->loop = loop;
     c->fd = take_fd;

@@ -76,7 +76,8 @@ static err open_file(struct files *files, struct segment *s, bool create)
 
     segment_path(s, ".log", path, sizeof(path));
     err e = files->os->file_open(
-        files->os, path, create ? OS_OPEN_WRITE | OS_OPEN_CREATE : OS_OPEN_WRITE, &file);
+        files->os, path, OS_OPEN_WRITE | OS_OPEN_SCATTERED | (create ? OS_OPEN_CREATE : 0u),
+        &file);
     if (e) {
         return e;
     }

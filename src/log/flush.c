@@ -79,10 +79,12 @@ static err commit(struct log *log)
     if (e) {
         return e;
     }
+    int64_t ended = log->os->tick_ns(log->os);
+    atomic_store(&log->flushed_ns, ended);
     atomic_store(&log->rounds_done, round);
     atomic_fetch_add(&log->flush_rounds, 1);
     atomic_fetch_add(&log->flush_bytes, (int64_t)journal_round_bytes(log->journal));
-    atomic_fetch_add(&log->flush_ns, log->os->tick_ns(log->os) - begun);
+    atomic_fetch_add(&log->flush_ns, ended - begun);
     if (journal_wants_checkpoint(log->journal)) {
         log_ask_sync(log);
     }

@@ -47,7 +47,9 @@ struct log {
     struct worker flusher, syncer, meta, cleaner;
     struct worker readers[READERS_MAX];
     _Atomic uint32_t next_reader;
-    pthread_rwlock_t gate; /* shared: publish; exclusive: cut */
+    pthread_mutex_t cold_lock;  /* one cold read at a time while flushes go on */
+    _Atomic int64_t flushed_ns; /* end of the last flush */
+    pthread_rwlock_t gate;      /* shared: publish; exclusive: cut */
     pthread_rwlock_t topics_lock;
     struct map topics_by_name, topics_by_id; /* topics_lock */
     struct topic *meta_topic;

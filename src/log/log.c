@@ -86,6 +86,7 @@ static struct log *log_new(struct os *os, const struct log_config *config)
     pthread_rwlock_init(&log->topics_lock, NULL);
     pthread_mutex_init(&log->dirty_lock, NULL);
     pthread_mutex_init(&log->open_lock, NULL);
+    pthread_mutex_init(&log->cold_lock, NULL);
     pthread_mutex_init(&log->clean_lock, NULL);
     pthread_mutex_init(&log->checkpoint_lock, NULL);
     log->last_checkpoint_ns = os->tick_ns(os);
@@ -121,6 +122,7 @@ static void log_free(struct log *log)
     pthread_rwlock_destroy(&log->gate);
     pthread_rwlock_destroy(&log->topics_lock);
     pthread_mutex_destroy(&log->dirty_lock);
+    pthread_mutex_destroy(&log->cold_lock);
     pthread_mutex_destroy(&log->open_lock);
     pthread_mutex_destroy(&log->clean_lock);
     pthread_mutex_destroy(&log->checkpoint_lock);

@@ -7,10 +7,9 @@
 
 #include <stdlib.h>
 
-#define READ_AHEAD_BYTES                                                                       \
-    (4 << 20)                       /* asked of the system when a large range is not in memory \
-                                     */
+#define READ_AHEAD_BYTES (4 << 20)  /* asked of the system for a large range on disk */
 #define READ_AHEAD_FROM (256 << 10) /* such a range: somebody catches up */
+#define GIVE_WAY_NS (100 * 1000000) /* after a flush the next one is expected this soon */
 
 #define INDEX_LOADS_MAX 3
 
@@ -232,18 +231,37 @@ void log_read(struct log *log, struct log_read *read)
     read->status = try_read(read);
 }
 
+/* From the disk. A disk serves what is asked in turn: what readers ask ahead of a flush adds to
+ * how long its producers wait. So while flushes go on, one reader at a time asks for no more
+ * than it needs now; otherwise each asks for what will be wanted next as well. */
+static enum os_read_status read_cold(struct log *log, const struct log_range *range,
+                                     uint32_t from, void *at, uint32_t len, size_t *got)
+{
+    struct segment *s = range->segment;
+    int64_t position = range->position + from;
+    enum os_read_status status;
+
+    if (log->os->tick_ns(log->os) - atomic_load(&log->flushed_ns) < GIVE_WAY_NS) {
+        pthread_mutex_lock(&log->cold_lock);
+        status = segment_read(s, at, len, position, true, got);
+        pthread_mutex_unlock(&log->cold_lock);
+        return status;
+    }
+    if (range->bytes >= READ_AHEAD_FROM) {
+        segment_read_ahead(s, position, READ_AHEAD_BYTES);
+    }
+    return segment_read(s, at, len, position, true, got);
+}
+
 enum os_read_status log_range_read(struct log *log, const struct log_range *range,
                                    uint32_t from, void *at, uint32_t len, bool may_block)
 {
     size_t got = 0;
 
-    (void)log;
     assert(from <= range->bytes && len <= range->bytes - from);
-    if (may_block && range->bytes >= READ_AHEAD_FROM) { /* what follows is wanted next */
-        segment_read_ahead(range->segment, range->position + from, READ_AHEAD_BYTES);
-    }
     enum os_read_status status =
-        segment_read(range->segment, at, len, range->position + from, may_block, &got);
+        may_block ? read_cold(log, range, from, at, len, &got)
+                  : segment_read(range->segment, at, len, range->position + from, false, &got);
     if (status == OS_READ_DONE && got < len) {
         (void)fault(ERR_CORRUPT, "segment is shorter than its batches");
         status = OS_READ_FAILED;
