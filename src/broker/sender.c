@@ -14,8 +14,8 @@
 
 #define PARTS_MAX 64
 #define FILE_BYTES_MIN (32u << 10) /* shorter stretches are cheaper to copy */
-#define FILE_TURN_BYTES (1u << 20)
-#define FLUSH_BYTES_MAX (2u << 20) /* to one connection in one turn of the loop */
+#define FILE_TURN_BYTES (256u << 10)
+#define FLUSH_BYTES_MAX (256u << 10) /* to one connection in one turn of the loop */
 
 struct cold_read { /* a chunk that a reader fetches from the disk */
     struct job job;
