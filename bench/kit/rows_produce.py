@@ -86,12 +86,18 @@ def produce_durable(bench):
     return row
 
 
+SYNCED_LOADS = {"": {}, ", one record a request": {"batch_bytes": 1},
+                ", 64 connections": {"connections": 64}}
+
+
 def produce_synced(bench):
     row = Row("produce-synced", "acks=all, both flushed before the answer")
-    sides(bench, row, [OURS_DURABLE, ("kafka flush=1", Kafka, "durable", "flush.messages=1")],
-          acks="all")
-    row.ratio("throughput to Kafka's with flush.messages=1", "tidemark durable",
-              "kafka flush=1", "mb_per_s", at_least=20)
+    for load, options in SYNCED_LOADS.items():
+        sides(bench, row, [("tidemark durable" + load, Ours, "durable", ""),
+                           ("kafka flush=1" + load, Kafka, "durable", "flush.messages=1")],
+              acks="all", **options)
+        row.ratio("throughput to Kafka's with flush.messages=1" + load,
+                  "tidemark durable" + load, "kafka flush=1" + load, "krec_per_s", at_least=20)
     return row
 
 
