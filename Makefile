@@ -7,12 +7,14 @@ CC := gcc
 endif
 Q := $(if $(V),,@)
 LIBS := libuv libcrypto libisal libzstd liblz4 snappy zlib libmicrohttpd libcurl yaml-0.1
-MISSING := $(shell for p in $(LIBS) rdkafka cmocka; do pkg-config --exists $$p || echo $$p; done 2>&1)
+# Loaded when first used; of these only the headers are needed to build.
+LOADED := rdkafka libpq sqlite3
+MISSING := $(shell for p in $(LIBS) $(LOADED) cmocka; do pkg-config --exists $$p || echo $$p; done 2>&1)
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
             -Wmissing-prototypes -Wvla -Werror
 VERSION := $(shell cat VERSION)
 CFLAGS_ALL := -std=c11 -D_GNU_SOURCE -DTIDEMARK_VERSION='"$(VERSION)"' -Isrc -pthread -MMD -MP $(WARNINGS) \
-              $(shell pkg-config --cflags $(LIBS) 2>/dev/null)
+              $(shell pkg-config --cflags $(LIBS) $(LOADED) 2>/dev/null)
 LDLIBS := $(shell pkg-config --libs $(LIBS) 2>/dev/null) -ldl -lm -pthread
 # What no one calls (helpers of tests, say) is left out of the release at link time.
 CFLAGS_release := -O2 -g -fno-plt -fstack-protector-strong -D_FORTIFY_SOURCE=2 \
@@ -35,6 +37,7 @@ BELOW_log := base log
 BELOW_coord := base log coord
 BELOW_http := base http
 BELOW_broker := base log coord http broker
+BELOW_audit := base log coord http audit
 BELOW_cli := base http cli
 
 # objects BUILD-KIND, MODULES

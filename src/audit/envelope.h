@@ -1,0 +1,82 @@
+/* envelope.h - a change as records on its table's topic, in Debezium's form; and back.
+ *
+ * Topic <source>.<schema>.<table>, JSON key and value as Debezium's PostgreSQL connector writes
+ * them with its converters' schemas off (on by option), default type modes (docs/audit.md says
+ * which). What that form has no place for travels in one record header, "tidemark", a JSON
+ * object: {"v":1, "table":relation version, "seq", "commit":lsn, "end":lsn, "context":{...},
+ * "exact":{"before":{column:text},"after":{...}} for values whose Debezium form does not lead
+ * back to the server's text, "unknown":[columns]}. So a record and its relation give the change
+ * back, byte for byte. One change is up to three records of one partition, in one batch: a
+ * changed key is delete, tombstone, create; a delete is followed by its tombstone.
+ * Pure functions, any thread. Source: Debezium 2.x documentation, "PostgreSQL connector". */
+#ifndef TIDEMARK_AUDIT_ENVELOPE_H
+#define TIDEMARK_AUDIT_ENVELOPE_H
+
+#include "audit/change.h"
+#include "log/batch.h"
+
+#define ENVELOPE_HEADER "tidemark"
+#define ENVELOPE_RECORDS_MAX 3
+#define ENVELOPE_UNAVAILABLE                                                                   \
+    "__debezium_unavailable_value" /* of what the server did not send */
+
+enum decimal_mode { DECIMAL_PRECISE, DECIMAL_STRING, DECIMAL_DOUBLE };
+enum binary_mode { BINARY_BYTES, BINARY_BASE64, BINARY_HEX };
+
+struct envelope_options {
+    view source;   /* topic prefix and source.name */
+    view database; /* source.db */
+    bool schemas;  /* {schema, payload} instead of the payload */
+    bool tombstones;
+    enum decimal_mode decimals;
+    enum binary_mode binaries;
+};
+
+struct envelope_out {
+    struct record records[ENVELOPE_RECORDS_MAX]; /* views in arena */
+    size_t count;
+    struct arena *arena;
+};
+
+/* The topic's name; characters Kafka does not take become _. */
+void envelope_topic(const struct envelope_options *options, const struct relation *relation,
+                    struct writer *out);
+/* now_ms: when it was processed. last_commit: LSN of the commit before (source.sequence).
+ * snapshot: NULL, or Debezium's word for a CHANGE_READ ("true", "first", "last",
+ * "incremental"). */
+struct envelope_source {
+    int64_t now_ms;
+    uint64_t last_commit;
+    const char *snapshot;
+};
+void envelope_write(const struct envelope_options *options,
+                    const struct envelope_source *source, const struct change *change,
+                    struct envelope_out *out);
+
+/* Back. *is_change false: a tombstone, or the delete half of a changed key (its create half
+ * carries both images). find: the relation of a version, borrowed, NULL when not known. Views
+ * and arrays live in the arena or in the record. ERR_CORRUPT when it is none of ours. */
+struct relation_finder {
+    struct relation *(*find)(void *self, uint32_t version);
+    void *self;
+};
+MUST_CHECK err envelope_read(struct arena *arena, const struct record *record,
+                             const struct relation_finder *relations, struct change *out,
+                             bool *is_change);
+
+/* The change as everybody outside sees it, one JSON object: {ref, source, schema, table, key,
+ * operation, before, after, changed, context, actor, committed_at, tx, lsn, position, unknown}.
+ * Values: JSON numbers as their own digits, true/false, JSON columns as JSON, else text. */
+struct change_origin {
+    view source;
+    view topic;
+    int32_t partition;
+    int64_t offset; /* -1: not in a topic */
+};
+void change_to_json(const struct change *change, const struct change_origin *origin,
+                    struct json_writer *j);
+/* Who: the context's actor, user, user_email, user_id, ... (docs/audit.md lists them), as text;
+ * null view when it names nobody. In the arena. */
+view change_actor(struct arena *arena, view context);
+
+#endif
