@@ -1,9 +1,11 @@
 """Fixtures of the whole-program tests: the binary, and servers that end with their test."""
 
+import itertools
 import os
 
 import pytest
 from support import messages
+from support.postgres import Database, Postgres, programs
 from support.powerfs import PowerFs, built
 from support.server import Server
 
@@ -67,3 +69,41 @@ def powerfs(powerfs_tools, tmp_path):
     mounted = PowerFs(powerfs_tools, tmp_path / "power")
     yield mounted
     mounted.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster():
+    """A PostgreSQL that tests share: they do not stop it, nor change its settings."""
+    if programs() is None:
+        pytest.skip("no PostgreSQL server is installed (Debian: postgresql)")
+    with Postgres() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def database_names():
+    return (f"shop{number}" for number in itertools.count(1))
+
+
+@pytest.fixture
+def database(postgres_cluster, database_names):
+    """An empty database of that cluster; gone with its slots after the test, whoever uses them."""
+    made = Database(postgres_cluster, next(database_names))
+    yield made
+    made.drop()
+
+
+@pytest.fixture
+def clusters():
+    """Makes PostgreSQL servers of a test's own, started: clusters(wal_level="replica")."""
+    if programs() is None:
+        pytest.skip("no PostgreSQL server is installed (Debian: postgresql)")
+    made = []
+
+    def make(**settings):
+        made.append(Postgres(**settings))
+        return made[-1].start()
+
+    yield make
+    for cluster in made:
+        cluster.close()
