@@ -1,0 +1,27 @@
+/* routes.h - the door's rows of the HTTP API; internal to audit/.
+ *
+ * call->self is the struct audit. Rows that touch files, views or a database are HTTP_BLOCKS.
+ * Shapes: docs/http.md. */
+#ifndef TIDEMARK_AUDIT_ROUTES_H
+#define TIDEMARK_AUDIT_ROUTES_H
+
+#include "audit/inside.h"
+#include "http/http.h"
+
+/* The source of that name, held; NULL: the call is answered, with the nearest name. */
+struct source *route_source(struct http_call *call, view name);
+/* One of the body's members as text, whatever its kind; a null view when it is not there. */
+view route_text(const struct json *object, const char *name);
+
+/* routes_sources.c */
+void sources_route_list(struct http_call *call);
+void sources_route_create(struct http_call *call);
+void sources_route_show(struct http_call *call);
+void sources_route_edit(struct http_call *call);
+void sources_route_delete(struct http_call *call);
+void sources_route_pause(struct http_call *call);
+void sources_route_resume(struct http_call *call);
+void sources_route_trail(struct http_call *call);
+void sources_route_tables(struct http_call *call);
+
+#endif
