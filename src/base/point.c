@@ -106,7 +106,7 @@ static bool date_parse(view text, int64_t *ms)
 
 static err of_other_door(view text)
 {
-    static const char *const kinds[] = {"mark:", "lsn:", "commit:"};
+    static const char *const kinds[] = {"mark:", "commit:"};
 
     for (size_t i = 0; i < COUNT(kinds); i++) {
         if (view_starts(text, view_text(kinds[i]))) {
@@ -137,9 +137,44 @@ static err ago(view text, int64_t now_ms, struct point *out)
     return OK;
 }
 
+/* Up to 8 hex digits in front; false: none, or more. */
+static bool hex_half(view *rest, uint64_t *out)
+{
+    size_t len = 0;
+
+    for (*out = 0; len < rest->len && len < 9; len++) {
+        uint8_t c = rest->at[len], low = c | 0x20;
+        bool is_digit = c >= '0' && c <= '9';
+        if (!is_digit && (low < 'a' || low > 'f')) {
+            break;
+        }
+        *out = *out << 4 | (uint64_t)(is_digit ? c - '0' : low - 'a' + 10);
+    }
+    *rest = view_from(*rest, len);
+    return len > 0 && len <= 8;
+}
+
+/* SOURCE/0/16B3748, as PostgreSQL writes positions. */
+static bool lsn_read(view text, struct point *out)
+{
+    uint64_t high = 0, low = 0;
+    view rest;
+
+    out->kind = POINT_LSN;
+    if (!view_cut(text, '/', &out->source, &rest) || !out->source.len ||
+        !hex_half(&rest, &high) || !rest.len || rest.at[0] != '/') {
+        return false;
+    }
+    rest = view_from(rest, 1);
+    bool whole = hex_half(&rest, &low) && rest.len == 0;
+    out->value = (int64_t)(high << 32 | low);
+    return whole;
+}
+
 err point_parse(view text, int64_t now_ms, struct point *out)
 {
     static const view offset = {(const uint8_t *)"offset:", 7};
+    static const view lsn = {(const uint8_t *)"lsn:", 4};
     err e = of_other_door(text);
 
     *out = (struct point){0};
@@ -151,7 +186,14 @@ err point_parse(view text, int64_t now_ms, struct point *out)
     } else if (view_is_text(text, "latest")) {
         out->kind = POINT_LATEST;
     } else if (view_is_text(text, "now")) {
-        *out = (struct point){POINT_TIME, now_ms};
+        *out = (struct point){.kind = POINT_TIME, .value = now_ms};
+    } else if (view_starts(text, lsn)) {
+        if (!lsn_read(view_from(text, lsn.len), out)) {
+            return fault(ERR_INVALID,
+                         "\"%.*s\" is no position of a database: it would be "
+                         "lsn:SOURCE/0/16B3748",
+                         VIEW_ARG(view_upto(text, 80)));
+        }
     } else if (view_starts(text, offset)) {
         out->kind = POINT_OFFSET;
         if (view_to_int(view_from(text, offset.len), &out->value) || out->value < 0) {

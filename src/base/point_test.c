@@ -91,13 +91,41 @@ static void what_is_no_point_is_refused_with_the_forms(void **state)
 
 static void points_of_other_doors_are_named_as_such(void **state)
 {
-    static const char *const others[] = {"mark:before", "lsn:shop/0/16B3", "commit:abc"};
+    static const char *const others[] = {"mark:before", "commit:abc"};
     struct point point;
 
     (void)state;
     for (size_t i = 0; i < COUNT(others); i++) {
         assert_int_equal(point_parse(view_text(others[i]), NOW, &point), ERR_UNSUPPORTED);
         assert_non_null(strstr(fault_here.text, others[i]));
+    }
+}
+
+static void a_position_of_a_database_names_its_source(void **state)
+{
+    static const char *const wrong[] = {
+        "lsn:",
+        "lsn:shop",
+        "lsn:shop/0",
+        "lsn:/0/1",
+        "lsn:shop/0/",
+        "lsn:shop//1",
+        "lsn:shop/0/x",
+        "lsn:shop/0/1/2",
+        "lsn:shop/0/1 ",
+        "lsn:shop/123456789/0",
+        "lsn:shop/0/123456789",
+    };
+    struct point point = parsed("lsn:shop/1A/16b3");
+
+    (void)state;
+    assert_int_equal(point.kind, POINT_LSN);
+    assert_true(view_is_text(point.source, "shop"));
+    assert_int_equal(point.value, INT64_C(0x1a000016b3));
+    assert_int_equal(parsed("lsn:a/FFFFFFFF/FFFFFFFF").value, -1);
+    for (size_t i = 0; i < COUNT(wrong); i++) {
+        assert_int_equal(point_parse(view_text(wrong[i]), NOW, &point), ERR_INVALID);
+        assert_non_null(strstr(fault_here.text, "lsn:SOURCE/"));
     }
 }
 
@@ -123,6 +151,7 @@ int main(void)
         cmocka_unit_test(dates_are_rfc_3339),
         cmocka_unit_test(what_is_no_point_is_refused_with_the_forms),
         cmocka_unit_test(points_of_other_doors_are_named_as_such),
+        cmocka_unit_test(a_position_of_a_database_names_its_source),
         cmocka_unit_test(a_time_is_printed_so_that_it_is_read_back),
     };
 

@@ -212,6 +212,10 @@ err route_offset(struct partition *p, struct point point, int64_t *out)
                       (long long)ends.high, (long long)point.value);
         }
         break;
+    case POINT_LSN:
+        e = fault(ERR_INVALID, "a database's position means nothing in a topic: use %s",
+                  POINT_WORDS);
+        break;
     }
     return e;
 }

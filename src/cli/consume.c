@@ -84,7 +84,13 @@ static err read_point(const char *text, const char *preset, struct point *out)
 {
     struct os *os = os_real();
 
-    return point_parse(view_text(text ? text : preset), os->now_ms(os), out);
+    err e = point_parse(view_text(text ? text : preset), os->now_ms(os), out);
+
+    if (!e && out->kind == POINT_LSN) {
+        e = fault(ERR_INVALID, "a database's position means nothing in a topic: use %s",
+                  POINT_WORDS);
+    }
+    return e;
 }
 
 /* Where every partition begins and ends. */
