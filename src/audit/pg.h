@@ -21,6 +21,11 @@ struct pg_target {
     int64_t connect_ms;      /* 0: ten seconds */
 };
 MUST_CHECK err pg_open(const struct pg_target *target, struct pg **out);
+/* A URL or a "host=.. password=.." text without its password, which comes apart (NULL: it
+ * had none), percent signs undone. In the arena. */
+void pg_url_split(struct arena *arena, view url, char **clean, char **password);
+/* SET statements after which values have the text form of the stream (UTC, ISO, hex ...). */
+extern const char pg_session_sql[];
 void pg_close(struct pg *pg);                                    /* accepts NULL */
 int pg_version(const struct pg *pg);                             /* 150018 */
 const char *pg_parameter(const struct pg *pg, const char *name); /* ParameterStatus, or NULL */
@@ -68,7 +73,8 @@ struct pg_stream_item {
     int64_t sent_us; /* since 1970 UTC */
     view payload;    /* valid until the next call */
 };
-/* TIMEOUT when nothing came within wait_ms (0: looks only); CLOSED: the server ended it. */
+/* TIMEOUT, without words, when nothing came within wait_ms (0: looks only); CLOSED: the server
+ * ended it. */
 MUST_CHECK err pg_stream_next(struct pg *pg, int64_t wait_ms, struct pg_stream_item *out);
 MUST_CHECK err pg_stream_status(struct pg *pg, uint64_t written, uint64_t flushed,
                                 bool reply_now);

@@ -118,7 +118,7 @@ class Postgres:
         assert self.bin, "no PostgreSQL server is installed"
         self.settings, self.hba_lines = {**PRESETS, **settings}, list(hba or HBA)
         self.folder = self.process = self.lines = None
-        self.port = free_port()
+        self.port, self.known = free_port(), False  # known: it was told to somebody, so it stays
         self.said = []  # what earlier processes wrote
 
     # life
@@ -145,16 +145,17 @@ class Postgres:
         assert self.process is None, "it is running already"
         if self.folder is None:
             self.create()
-        for attempt in range(5):
+        for _ in range(5):
             self.process = subprocess.Popen(self.command(), cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                             stderr=subprocess.PIPE, text=True, errors="replace")
             self.lines = Lines(self.process.stderr)
             if self.lines.wait_for(r"ready to accept connections", START_SECONDS):
+                self.known = True
                 return self
             self.kill9()
-            if attempt or "could not bind" not in self.said[-1]:
+            if "could not bind" not in self.said[-1] or self.known:
                 break
-            self.port = free_port()  # somebody was faster; later its users know it
+            self.port = free_port()  # somebody was faster
         raise AssertionError(f"PostgreSQL does not start:\n{self.said[-1]}")
 
     def end(self, number):
@@ -169,7 +170,7 @@ class Postgres:
         self.end(signal.SIGQUIT if immediate else signal.SIGINT)
 
     def kill9(self):
-        """The postmaster alone; the others see it and end. Start waits for them by itself."""
+        """The postmaster alone; the others see it and end: their common pipe has no writer then."""
         self.end(signal.SIGKILL)
 
     def restart(self, immediate=False, **settings):
