@@ -3,13 +3,16 @@
  * Internal topic __ledger.<source>, one partition, kept for ever; JSON values, by "kind":
  *   table  a relation's description under a version (envelopes name it)
  *   seal   transactions with from < commit's end <= to are whole in the topics: per partition
- *          the offsets [from, to) and the SHA-256 of those records; the hash of the seal
- *          before; and this seal's own hash over all of that
+ *          the offsets [from, to) and the SHA-256 of those batches; the SHA-256 of the ledger's
+ *          own records since the seal before; that seal's hash; and this seal's own over all
+ *          of its record before it
  *   gap    from..to was not captured, and why (a lost slot, accepted by a person)
- *   note   paused, resumed, snapshot begun and done, options changed: what a reader must know
- * Seals are contiguous: each begins where the one before ended, in WAL and in every partition.
+ *   note   begun, paused, resumed, snapshot begun and done: what a reader must know. "begin"
+ *          says in "lsn" where the first seal starts, "system" which database this is
+ * Seals are contiguous: each begins where the one before ended, in WAL and in every partition;
+ * one with from = to holds rows of a snapshot, which are no part of the WAL.
  * Whoever reads changes in the order of commits reads seal by seal (trail.c does).
- * One writer (the capture thread), readers on any thread. */
+ * Any thread may call anything; seals come from one, the capture's. */
 #ifndef TIDEMARK_AUDIT_LEDGER_H
 #define TIDEMARK_AUDIT_LEDGER_H
 
@@ -22,7 +25,7 @@ struct seal_range { /* of one partition of one topic */
     view topic;
     int32_t partition;
     int64_t from, to;              /* offsets */
-    uint8_t hash[SEAL_HASH_BYTES]; /* of key, value and headers of each record in turn */
+    uint8_t hash[SEAL_HASH_BYTES]; /* of its batches: seal_digest */
 };
 
 struct seal {
@@ -45,7 +48,7 @@ struct relation *ledger_relation(struct ledger *ledger, uint32_t version);
 struct relation *ledger_table(struct ledger *ledger, view schema, view name);
 size_t ledger_tables(struct ledger *ledger, struct relation ***out); /* newest of each, held */
 
-/* Writer only, may block until durable. */
+/* May block until durable. A seal that does not go on where the last one ended: INVALID. */
 MUST_CHECK err ledger_describe(struct ledger *ledger, const struct relation *relation,
                                struct relation **recorded); /* borrowed, with its version */
 MUST_CHECK err ledger_seal(struct ledger *ledger, struct seal *seal); /* fills number, hashes */
@@ -54,7 +57,7 @@ MUST_CHECK err ledger_note(struct ledger *ledger, const char *kind, view json);
 
 /* What the writer goes on from. */
 struct ledger_end {
-    uint64_t to; /* last seal's, or gap's */
+    uint64_t to; /* last seal's, or gap's, or where the ledger begins; 0: nowhere yet */
     int64_t seals;
     uint8_t hash[SEAL_HASH_BYTES];
     char system_id[24]; /* of the note "system"; "": none yet */
@@ -81,11 +84,13 @@ MUST_CHECK err ledger_walk_next(struct ledger_walk *walk, int64_t wait_ms,
                                 struct ledger_entry *out, bool *more);
 void ledger_walk_free(struct ledger_walk *walk);
 
-/* The digest of a stretch of records, as seals have it: feed records in order. */
+/* The digest of a stretch of a partition, as seals have it: its batches in order as they are
+ * stored, but for base offset and leader epoch, which are the log's to set. */
 struct seal_digest;
 struct seal_digest *seal_digest_new(void);
-void seal_digest_add(struct seal_digest *digest, const struct record *record);
-void seal_digest_end(struct seal_digest *digest, uint8_t out[SEAL_HASH_BYTES]); /* and free */
+void seal_digest_add(struct seal_digest *digest, view batch);
+void seal_digest_end(struct seal_digest *digest, uint8_t out[SEAL_HASH_BYTES]);
+void seal_digest_free(struct seal_digest *digest); /* accepts NULL; end starts it anew */
 
 /* Proves the trail from the log alone: chain, contiguity, every record of every range. The
  * first broken place is in the words of ERR_CORRUPT. progress may be NULL. May block. */

@@ -141,6 +141,8 @@ void records_walk_init(struct records_walk *walk, struct log *log, struct partit
 static void close_batches(struct records_walk *walk)
 {
     if (walk->open) {
+        const struct batch_info *last = &walk->walk.info; /* markers were stepped over */
+        walk->next = MAX(walk->next, last->base_offset + last->last_offset_delta + 1);
         batch_walk_fini(&walk->walk);
         buf_drop(walk->held);
     }
