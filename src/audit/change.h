@@ -67,9 +67,9 @@ struct change_place {
     uint32_t xid;
     uint64_t lsn;         /* of the change itself */
     uint64_t commit_lsn;  /* of its transaction's commit record; of a snapshot: its point */
-    uint64_t end_lsn;     /* behind that record: where a restart goes on */
+    uint64_t end_lsn;     /* behind that record: where a restart goes on; 0: not told yet */
     int64_t committed_us; /* since 1970 UTC */
-    int64_t seq;          /* in its transaction, from 0 */
+    int64_t seq;          /* in its transaction, from 0; messages are counted apart */
 };
 
 struct change {

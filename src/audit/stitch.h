@@ -7,9 +7,11 @@
  * first later one (CONTEXT_NEAREST), or, as Bemi does, the transaction's first (CONTEXT_FIRST).
  * So changes before the first context wait; what waits, and what the server streams ahead of
  * the commit, is kept in memory up to a limit for all and then in a file per transaction in the
- * spool folder, which is emptied at stitch_new: nothing in it outlives a connection. Aborted
- * subtransactions leave nothing behind; relations described inside an aborted stream are not
- * believed afterwards. One thread. */
+ * spool folder, which is emptied at stitch_new: nothing in it outlives a connection. Once a
+ * context is known, changes of a transaction that is not streamed go straight through, without
+ * the end_lsn that comes with its commit. Aborted subtransactions leave nothing behind;
+ * relations described inside an aborted stream are not believed afterwards. After an error only
+ * stitch_free is left. One thread. */
 #ifndef TIDEMARK_AUDIT_STITCH_H
 #define TIDEMARK_AUDIT_STITCH_H
 
@@ -22,7 +24,8 @@ enum context_rule { CONTEXT_NEAREST, CONTEXT_FIRST };
 
 struct stitch_transaction {
     uint32_t xid;
-    uint64_t commit_lsn, end_lsn;
+    uint64_t commit_lsn;
+    uint64_t end_lsn; /* begin: 0 when the server did not tell it yet; known at the end */
     int64_t committed_us;
 };
 
@@ -48,10 +51,12 @@ MUST_CHECK err stitch_new(const struct stitch_config *config,
                           const struct stitch_target *target, struct stitch **out);
 void stitch_free(struct stitch *stitch); /* accepts NULL */
 /* wal: where the message stands in the server's log (XLogData dataStart). Malformed context is
- * kept as {"$raw": text}; null and what is no object become {} and {"$value": ...}. */
+ * kept as {"$raw": text}; null and what is no object become {} and {"$value": ...}; of one that
+ * is larger than CONTEXT_BYTES_MAX its size is left, {"$too_large": bytes}. */
 MUST_CHECK err stitch_feed(struct stitch *stitch, uint64_t wal, view message);
 bool stitch_is_between(const struct stitch *stitch); /* nothing is under way */
 size_t stitch_memory(const struct stitch *stitch);
-int64_t stitch_spooled(const struct stitch *stitch); /* bytes in files now */
+int64_t stitch_spooled(const struct stitch *stitch);   /* bytes in files now */
+int64_t stitch_malformed(const struct stitch *stitch); /* contexts kept as $raw, $too_large */
 
 #endif
