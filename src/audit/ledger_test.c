@@ -14,6 +14,7 @@
 
 struct world {
     char folder[64];
+    struct log_config config;
     struct log *log;
     struct topic *topic;
     struct ledger *ledger;
@@ -21,12 +22,10 @@ struct world {
 
 static void open_log(struct world *w)
 {
-    struct log_config config;
-
-    log_config_preset(&config);
-    config.folder = w->folder;
-    config.journal_bytes_max = 16 << 20;
-    assert_int_equal(log_open(os_real(), &config, &w->log), OK);
+    log_config_preset(&w->config);
+    w->config.folder = w->folder;
+    w->config.journal_bytes_max = 16 << 20;
+    assert_int_equal(log_open(os_real(), &w->config, &w->log), OK);
     assert_int_equal(records_topic(w->log, VIEW("shop.public.orders"), 1, NULL, 0, &w->topic),
                      OK);
     assert_int_equal(ledger_open(w->log, VIEW("shop"), &w->ledger), OK);
@@ -37,6 +36,7 @@ static void close_log(struct world *w)
     ledger_close(w->ledger);
     topic_drop(w->topic);
     log_close(w->log);
+    free(w->config.defaults.compression_type);
 }
 
 static int setup(void **state)
