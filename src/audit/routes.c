@@ -16,6 +16,10 @@ static const struct http_route rows[] = {
     {"POST", API "/sources/{name}/resume", sources_route_resume, HTTP_BLOCKS},
     {"GET", API "/sources/{name}/trail", sources_route_trail, HTTP_BLOCKS},
     {"GET", API "/sources/{name}/tables", sources_route_tables, HTTP_BLOCKS},
+    {"GET", API "/rows/{ref}", rows_route_show, HTTP_BLOCKS},
+    {"GET", API "/rows/{ref}/diff", rows_route_diff, HTTP_BLOCKS},
+    {"GET", API "/tables/{table}/export", tables_route_export, HTTP_BLOCKS},
+    {"POST", API "/tables/{table}/export", tables_route_into, HTTP_BLOCKS},
 };
 
 static void metrics(void *self, struct writer *out)

@@ -24,4 +24,12 @@ void sources_route_resume(struct http_call *call);
 void sources_route_trail(struct http_call *call);
 void sources_route_tables(struct http_call *call);
 
+/* routes_rows.c */
+void rows_route_show(struct http_call *call);
+void rows_route_diff(struct http_call *call);
+
+/* routes_tables.c */
+void tables_route_export(struct http_call *call);
+void tables_route_into(struct http_call *call);
+
 #endif
