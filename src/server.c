@@ -63,9 +63,12 @@ static err lock_data(struct server *s)
 
 static err open_log(struct server *s)
 {
+    static const char *const reserved[] = {
+        "__meta", "__consumer_offsets", "__transaction_state", "__sources", "__ledger.*", NULL};
     char *folder = text_format("%s/log", s->config.data);
 
     s->config.log.folder = folder;
+    s->config.log.reserved = reserved;
     err e = log_open(s->os, &s->config.log, &s->log);
     s->config.log.folder = NULL;
     free(folder);

@@ -65,21 +65,25 @@ static void answer(struct request *r)
 }
 
 /* Clients' transactions stay out of internal topics: for them these do not exist. */
-static bool is_internal(const struct coord_txn_partition *p)
+static bool is_internal(struct log *log, const struct coord_txn_partition *p)
 {
-    return view_starts(p->topic, VIEW("__"));
+    struct topic *topic = log_topic(log, p->topic);
+    bool internal = topic ? topic->internal : topic_name_is_reserved(log, p->topic);
+
+    topic_drop(topic);
+    return internal;
 }
 
-static bool refuse_internal(struct coord_add_partitions *add)
+static bool refuse_internal(struct log *log, struct coord_add_partitions *add)
 {
     bool any = false;
 
     for (size_t i = 0; i < add->partition_count; i++) {
-        any = any || is_internal(&add->partitions[i]);
+        any = any || is_internal(log, &add->partitions[i]);
     }
     for (size_t i = 0; any && i < add->partition_count; i++) {
         struct coord_txn_partition *p = &add->partitions[i];
-        p->status = is_internal(p) ? COORD_UNKNOWN_TOPIC : COORD_NOT_ATTEMPTED;
+        p->status = is_internal(log, p) ? COORD_UNKNOWN_TOPIC : COORD_NOT_ATTEMPTED;
     }
     return any;
 }
@@ -108,7 +112,7 @@ void add_partitions_to_txn_handle(struct request *r)
     struct ask *ask = r->ask;
 
     gather(r, ask);
-    if (refuse_internal(&ask->add)) {
+    if (refuse_internal(r->broker->log, &ask->add)) {
         answer(r);
         return;
     }

@@ -177,7 +177,7 @@ static bool may_create(const struct request *r, const struct wanted *wanted)
 
     return ask->create && r->broker->config->auto_create_topics &&
            wanted->error == KAFKA_UNKNOWN_TOPIC_OR_PARTITION && wanted->name.at &&
-           !view_starts(wanted->name, VIEW("__"));
+           !topic_name_is_reserved(r->broker->log, wanted->name);
 }
 
 static void create_missing(struct request *r, size_t missing)

@@ -153,20 +153,22 @@ static err settings_read(struct http_call *call, const struct json *body, bool e
     return OK;
 }
 
-/* The topic that is there makes way, but only for one that can be made. */
-static err replace(struct broker *b, const struct log_change *create)
+/* The topic that is there makes way, but only for one that can be made; both in one flush, so
+ * that a crash leaves the old one or the new one. */
+static err replace(struct broker *b, struct awaited *create)
 {
-    struct topic *old = log_topic(b->log, create->name);
+    struct topic *old = log_topic(b->log, create->change.name);
 
     if (!old) {
-        return OK;
+        return route_change(b, create);
     }
     struct awaited check = {.change = {.kind = LOG_TOPIC_SETTINGS,
                                        .topic = old,
-                                       .settings = create->settings,
-                                       .setting_count = create->setting_count,
+                                       .settings = create->change.settings,
+                                       .setting_count = create->change.setting_count,
                                        .only_check = true}};
-    struct awaited remove = {.change = {.kind = LOG_TOPIC_DELETE, .topic = old}};
+    struct awaited remove = {
+        .change = {.kind = LOG_TOPIC_DELETE, .topic = old, .next = &create->change}};
     err e = route_change(b, &check);
     e = e ? e : route_change(b, &remove);
     topic_drop(old);
@@ -196,10 +198,9 @@ void topics_create(struct http_call *call)
         e = json_get_bool(body, "replace", &replaces);
     }
     create->partition_count = (int32_t)partitions;
-    if (!e && replaces) {
-        e = replace(b, create);
+    if (!e) {
+        e = replaces ? replace(b, &item) : route_change(b, &item);
     }
-    e = e ? e : route_change(b, &item);
     if (e) {
         if (e == ERR_EXISTS) {
             http_fix(call, "use another name, edit the one that is there, or say replace to "

@@ -249,7 +249,8 @@ static bool install(struct partition *p, struct segment *to, struct segment **gr
     while (first < p->segment_count && p->segments[first] != group[0]) {
         first++;
     }
-    bool there = !p->gone && first + count < p->segment_count;
+    bool there = !p->gone && first + count < p->segment_count &&
+                 group[count - 1]->next <= p->pin; /* which may be newer than the plan */
     for (size_t i = 0; there && i < count; i++) {
         there = p->segments[first + i] == group[i];
     }

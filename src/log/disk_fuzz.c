@@ -71,7 +71,7 @@ static void try_checkpoint(struct log *log, view bytes)
 static void try_state(struct log *log, view bytes)
 {
     uuid id = {{1}};
-    struct topic *topic = topic_new(log, VIEW("t"), id, 1);
+    struct topic *topic = topic_new(log, VIEW("t"), id, 1, false);
     struct partition *p = topic_partition(topic, 0);
     struct writer file = {0};
 
@@ -93,7 +93,7 @@ static void try_state(struct log *log, view bytes)
 static void try_index(struct log *log, view bytes)
 {
     uuid id = {{1}};
-    struct topic *topic = topic_new(log, VIEW("t"), id, 1);
+    struct topic *topic = topic_new(log, VIEW("t"), id, 1, false);
     struct segment *s = segment_new(topic_partition(topic, 0), 0);
     char folder[PATH_BYTES], path[PATH_BYTES];
 

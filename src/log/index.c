@@ -210,11 +210,20 @@ bool segment_wants_index(const struct segment *s)
     return !s->index_loaded && s->sealed && s->bytes > INDEX_STEP_BYTES;
 }
 
+/* Entries of batches that a crash took with it: some would lie inside of new ones. */
+static err cut_stale(struct os *os, os_file file, size_t saved)
+{
+    int64_t wanted = INDEX_HEAD_BYTES + (int64_t)saved * INDEX_ENTRY_BYTES, bytes = 0;
+    err e = os->file_size(os, file, &bytes);
+
+    return !e && bytes > wanted ? os->file_truncate(os, file, wanted) : e;
+}
+
 static err write_entries(struct os *os, os_file file, const struct segment *copy,
                          const struct index_entry *entries)
 {
     struct writer out = {0}, head = {0};
-    err e = OK;
+    err e = cut_stale(os, file, copy->index_saved);
 
     for (size_t i = 0; i < copy->index_count - copy->index_saved; i++) {
         write_u32(&out, entries[i].offset);
@@ -225,7 +234,7 @@ static err write_entries(struct os *os, os_file file, const struct segment *copy
     write_u16(&head, INDEX_VERSION);
     write_u16(&head, 0);
     write_i64(&head, copy->bytes);
-    if (out.len) {
+    if (!e && out.len) {
         e = os_write_at(os, file, writer_view(&out),
                         INDEX_HEAD_BYTES + (int64_t)copy->index_saved * INDEX_ENTRY_BYTES);
     }

@@ -110,7 +110,7 @@ void meta_close_begin(struct log *log);
 void meta_close_end(struct log *log);
 void meta_free(struct log *log);
 /* topics.c */
-struct topic *topic_new(struct log *log, view name, uuid id, int32_t partitions);
+struct topic *topic_new(struct log *log, view name, uuid id, int32_t partitions, bool internal);
 void topics_add(struct log *log, struct topic *topic);
 void topics_remove(struct log *log, struct topic *topic);
 void topic_grow(struct topic *topic, int32_t partitions);

@@ -8,11 +8,15 @@
 
 #define MIB (1 << 20)
 
+static const char *const reserved[] = {"__*",
+                                       NULL}; /* a program that knows its own says less */
+
 void log_config_preset(struct log_config *config)
 {
     *config = (struct log_config){
         .shards = 1,
         .readers = 4,
+        .reserved = reserved,
         .journal_bytes_max = 256 * (int64_t)MIB,
         .unsynced_bytes_max = 64 * (int64_t)MIB,
         .unsynced_ms_max = 5000,

@@ -40,6 +40,8 @@ struct log_config {
     int64_t producers_max;           /* producer ids kept per partition */
     int64_t producer_expiry_ms;      /* idle ones are forgotten */
     struct topic_settings defaults;  /* of topics that do not say otherwise */
+    const char *const *reserved;     /* names of internal topics, NULL at the end; "x*": all
+                                        that begin so; borrowed */
 };
 
 void log_config_preset(struct log_config *config);

@@ -82,7 +82,7 @@ static void apply(struct meta_state *m, struct log_change *c)
 
     switch (c->kind) {
     case LOG_TOPIC_CREATE:
-        c->topic = topic_new(log, c->name, c->id, c->partition_count);
+        c->topic = topic_new(log, c->name, c->id, c->partition_count, c->internal);
         take_settings(log, c->topic, c->settings, c->setting_count);
         topic_hold(c->topic); /* the caller's */
         topics_add(log, c->topic);
@@ -100,7 +100,8 @@ static void apply(struct meta_state *m, struct log_change *c)
     case LOG_TRIM:
         trim(topic_partition(c->topic, c->partition), c->offset);
         break;
-    case LOG_PIN: /* since it was checked */
+    case LOG_PIN:
+        meta_pin_settle(m, c, true);
         break;
     case LOG_UNPIN:
         meta_pins_remove(m, c->owner, NULL, 0);
@@ -117,7 +118,7 @@ static void finish(struct meta_state *m, struct log_change *c, const char *failu
         next = c->queued;
         if (failure && !c->fault && !c->only_check) {
             if (c->kind == LOG_PIN) {
-                meta_pins_remove(m, c->owner, &c->topic->id, c->partition);
+                meta_pin_settle(m, c, false);
             }
             (void)fault(ERR_IO, "the change could not be stored: %s", failure);
             c->fault = fault_take();
@@ -271,7 +272,7 @@ static void replay_topic(struct meta_state *m, const struct meta_record *r)
         }
         take_settings(log, topic, r->settings, r->setting_count);
     } else if (!r->gone) {
-        struct topic *fresh = topic_new(log, r->name, r->id, r->partitions);
+        struct topic *fresh = topic_new(log, r->name, r->id, r->partitions, r->internal);
         take_settings(log, fresh, r->settings, r->setting_count);
         topics_add(log, fresh);
     }
@@ -299,7 +300,7 @@ static void replay(struct meta_state *m, const struct meta_record *r)
     case META_PIN:
         meta_pins_remove(m, r->owner, &r->id, r->partition);
         if (!r->gone) {
-            meta_pin_add(m, r->owner, r->id, r->partition, r->offset);
+            meta_pin_add(m, NULL, r->owner, r->id, r->partition, r->offset);
         }
         break;
     case META_NOTE:
@@ -375,7 +376,7 @@ void meta_new(struct log *log)
     m->log = log;
     pthread_mutex_init(&m->lock, NULL);
     log->meta_state = m;
-    log->meta_topic = topic_new(log, VIEW(META_NAME), id, 1);
+    log->meta_topic = topic_new(log, VIEW(META_NAME), id, 1, true);
     take_settings(log, log->meta_topic, settings, COUNT(settings));
     topics_add(log, topic_hold(log->meta_topic));
 }

@@ -21,11 +21,14 @@ static void add_record(struct meta_building *b, const struct meta_record *r,
     b->records[b->count++] = record;
 }
 
-static void add_topic(struct meta_building *b, uuid id, view name, int32_t partitions,
+static void add_topic(struct meta_building *b, const struct topic *topic, int32_t partitions,
                       const struct setting *settings, size_t count)
 {
-    struct meta_record r = {
-        .kind = META_TOPIC, .id = id, .name = name, .partitions = partitions};
+    struct meta_record r = {.kind = META_TOPIC,
+                            .id = topic->id,
+                            .name = view_text(topic->name),
+                            .partitions = partitions,
+                            .internal = topic->internal};
 
     add_record(b, &r, settings, count);
 }
@@ -69,8 +72,8 @@ static void add_grown(struct meta_building *b, struct log_change *batch, struct 
     struct setting *overrides = NULL;
     size_t count = set ? 0 : topic_overrides(c->topic, &overrides);
 
-    add_topic(b, c->topic->id, view_text(c->topic->name), c->partition_count,
-              set ? set->merged : overrides, set ? set->merged_count : count);
+    add_topic(b, c->topic, c->partition_count, set ? set->merged : overrides,
+              set ? set->merged_count : count);
     settings_free(overrides, count);
 }
 
@@ -79,7 +82,7 @@ static void add_set(struct meta_building *b, struct log_change *batch, struct lo
     const struct log_change *grown = meta_earlier(batch, c, LOG_TOPIC_GROW);
     int32_t count = grown ? grown->partition_count : atomic_load(&c->topic->partition_count);
 
-    add_topic(b, c->topic->id, view_text(c->topic->name), count, c->merged, c->merged_count);
+    add_topic(b, c->topic, count, c->merged, c->merged_count);
 }
 
 void meta_build_change(struct meta_state *m, struct meta_building *b, struct log_change *batch,
@@ -91,7 +94,12 @@ void meta_build_change(struct meta_state *m, struct meta_building *b, struct log
     switch (c->kind) {
     case LOG_TOPIC_CREATE:
         c->id = uuid_is_zero(c->id) ? uuid_new(m->log->os) : c->id;
-        add_topic(b, c->id, c->name, c->partition_count, c->settings, c->setting_count);
+        r.kind = META_TOPIC;
+        r.id = c->id;
+        r.name = c->name;
+        r.partitions = c->partition_count;
+        r.internal = c->internal;
+        add_record(b, &r, c->settings, c->setting_count);
         break;
     case LOG_TOPIC_DELETE:
         add_delete(b, c->topic);

@@ -33,6 +33,11 @@ static bool deletes_same(const struct log_change *a, const struct log_change *b)
     return a->kind == LOG_TOPIC_DELETE && a->topic == b->topic;
 }
 
+static bool makes_way(const struct log_change *a, const struct log_change *b)
+{
+    return a->kind == LOG_TOPIC_DELETE && view_is_text(b->name, a->topic->name);
+}
+
 const struct log_change *meta_earlier(struct log_change *batch, const struct log_change *c,
                                       enum log_change_kind kind)
 {
@@ -117,8 +122,9 @@ static err check_create(struct log *log, struct log_change *batch, struct log_ch
     if (e) {
         return e;
     }
-    if (!c->internal && view_starts(c->name, VIEW("__"))) {
-        return fault(ERR_DENIED, "names that begin with \"__\" are kept for internal topics");
+    if (!c->internal && topic_name_is_reserved(log, c->name)) {
+        return fault(ERR_DENIED, "the name '%.*s' is kept for an internal topic",
+                     VIEW_ARG(c->name));
     }
     if (c->partition_count < 1 || c->partition_count > PARTITIONS_MAX) {
         return fault(ERR_INVALID, "a topic has 1 to %d partitions, not %d", PARTITIONS_MAX,
@@ -126,7 +132,7 @@ static err check_create(struct log *log, struct log_change *batch, struct log_ch
     }
     struct topic *there = log_topic(log, c->name);
     topic_drop(there);
-    if (there || earlier(batch, c, creates_same)) {
+    if ((there && !earlier(batch, c, makes_way)) || earlier(batch, c, creates_same)) {
         return fault(ERR_EXISTS, "topic '%.*s' already exists", VIEW_ARG(c->name));
     }
     return check_settings(log, c->settings, c->setting_count);
@@ -215,7 +221,7 @@ err meta_check(struct meta_state *m, struct log_change *batch, struct log_change
         e = check_topic(batch, c);
         e = e ? e : check_offset(batch, c);
         if (!e && c->kind == LOG_PIN && !c->only_check) {
-            meta_pin_add(m, c->owner, c->topic->id, c->partition, c->offset);
+            meta_pin_add(m, c, c->owner, c->topic->id, c->partition, c->offset);
         }
         return e;
     }

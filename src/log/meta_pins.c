@@ -23,11 +23,12 @@ static void pins_refresh(struct meta_state *m, uuid id, int32_t partition)
     topic_drop(topic);
 }
 
-void meta_pin_add(struct meta_state *m, view owner, uuid id, int32_t partition, int64_t offset)
+void meta_pin_add(struct meta_state *m, const struct log_change *by, view owner, uuid id,
+                  int32_t partition, int64_t offset)
 {
     struct pin *pin = xmalloc(sizeof(*pin));
 
-    *pin = (struct pin){text_of(owner), id, partition, offset, NULL};
+    *pin = (struct pin){text_of(owner), id, partition, offset, by, NULL};
     pthread_mutex_lock(&m->lock);
     pin->next = m->pins;
     m->pins = pin;
@@ -35,14 +36,25 @@ void meta_pin_add(struct meta_state *m, view owner, uuid id, int32_t partition, 
     pthread_mutex_unlock(&m->lock);
 }
 
-/* All of an owner, or with one: only that partition's. */
-void meta_pins_remove(struct meta_state *m, view owner, const uuid *id, int32_t partition)
+struct pin_match {
+    view owner;
+    const uuid *id; /* NULL: of any partition */
+    int32_t partition;
+    const struct log_change *by;
+};
+
+static bool is_match(const struct pin *pin, const struct pin_match *match)
 {
-    pthread_mutex_lock(&m->lock);
+    return pin->by == match->by && view_is_text(match->owner, pin->owner) &&
+           (!match->id || (uuid_is(*match->id, pin->id) && match->partition == pin->partition));
+}
+
+/* Under the lock. */
+static void remove_matching(struct meta_state *m, const struct pin_match *match)
+{
     for (struct pin **at = &m->pins; *at;) {
         struct pin *pin = *at;
-        if (!view_is_text(owner, pin->owner) ||
-            (id && !(uuid_is(*id, pin->id) && partition == pin->partition))) {
+        if (!is_match(pin, match)) {
             at = &pin->next;
             continue;
         }
@@ -50,6 +62,29 @@ void meta_pins_remove(struct meta_state *m, view owner, const uuid *id, int32_t 
         pins_refresh(m, pin->id, pin->partition);
         free(pin->owner);
         free(pin);
+    }
+}
+
+void meta_pins_remove(struct meta_state *m, view owner, const uuid *id, int32_t partition)
+{
+    const struct pin_match match = {owner, id, partition, NULL};
+
+    pthread_mutex_lock(&m->lock);
+    remove_matching(m, &match);
+    pthread_mutex_unlock(&m->lock);
+}
+
+void meta_pin_settle(struct meta_state *m, const struct log_change *by, bool durable)
+{
+    struct pin_match match = {by->owner, &by->topic->id, by->partition, durable ? NULL : by};
+
+    pthread_mutex_lock(&m->lock);
+    remove_matching(m, &match);
+    for (struct pin *pin = m->pins; pin; pin = pin->next) {
+        if (pin->by == by) {
+            pin->by = NULL;
+            pins_refresh(m, pin->id, pin->partition);
+        }
     }
     pthread_mutex_unlock(&m->lock);
 }

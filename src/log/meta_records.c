@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define META_VERSION 1
+#define FLAG_INTERNAL 1
 
 static void write_text(struct writer *out, view text)
 {
@@ -46,6 +47,7 @@ void meta_value_write(struct writer *out, const struct meta_record *record,
             write_text(out, view_text(settings[i].name));
             write_text(out, view_text(settings[i].value));
         }
+        write_u8(out, record->internal ? FLAG_INTERNAL : 0);
         break;
     case META_TRIM:
     case META_PIN:
@@ -68,6 +70,8 @@ static void read_topic(struct reader *r, struct meta_record *out)
             array_room(out->settings, out->setting_count, &room, sizeof(*out->settings));
         out->settings[out->setting_count++] = (struct setting){text_of(name), text_of(value)};
     }
+    out->internal =
+        r->rest.len ? read_u8(r) & FLAG_INTERNAL : view_starts(out->name, VIEW("__"));
     r->bad |= topic_name_check(out->name) != OK || out->partitions < 1 ||
               out->partitions > PARTITIONS_MAX;
 }

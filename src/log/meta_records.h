@@ -2,10 +2,10 @@
  *
  * Key: version u8 (1), kind u8, then what names the thing; a null value deletes it. Big endian;
  * texts are u16 length and bytes. The topic is compacted by key.
- *   1 topic  key: id 16             value: 1, name, partitions i32, count u16, {name, value}...
- *   2 trim   key: id 16, index i32  value: 1, start i64
- *   3 pin    key: owner, id 16, index i32   value: 1, offset i64
- *   4 note   key: owner             value: 1, bytes */
+ *   1 topic  key: id 16             value: 1, name, partitions i32, count u16, {name,
+ * value}..., flags u8 (1: internal; absent in older records: names with "__" are) 2 trim   key:
+ * id 16, index i32  value: 1, start i64 3 pin    key: owner, id 16, index i32   value: 1,
+ * offset i64 4 note   key: owner             value: 1, bytes */
 #ifndef TIDEMARK_LOG_META_RECORDS_H
 #define TIDEMARK_LOG_META_RECORDS_H
 
@@ -20,6 +20,7 @@ struct meta_record {
     int32_t partition;
     view owner, name, value;
     int32_t partitions;
+    bool internal;
     int64_t offset;
     struct setting *settings; /* heap, the caller's (settings_free) */
     size_t setting_count;

@@ -10,6 +10,7 @@ struct pin {
     uuid id;
     int32_t partition;
     int64_t offset;
+    const struct log_change *by; /* not durable yet: the change that sets it; else NULL */
     struct pin *next;
 };
 
@@ -39,9 +40,12 @@ struct meta_building { /* the records of one batch of changes */
     int64_t now_ms;
 };
 
-/* meta_pins.c */
-void meta_pin_add(struct meta_state *m, view owner, uuid id, int32_t partition, int64_t offset);
-/* All of an owner, or with an id: only that partition's. */
+/* meta_pins.c. A pin holds from when its change was checked; by is that change, NULL in replay.
+ * It takes the place of its owner's older one when it is durable, or goes when it cannot be. */
+void meta_pin_add(struct meta_state *m, const struct log_change *by, view owner, uuid id,
+                  int32_t partition, int64_t offset);
+void meta_pin_settle(struct meta_state *m, const struct log_change *by, bool durable);
+/* All of an owner that are durable, or with an id: only that partition's. */
 void meta_pins_remove(struct meta_state *m, view owner, const uuid *id, int32_t partition);
 void meta_note_set(struct meta_state *m, view owner, view value);
 void meta_pins_free(struct meta_state *m);

@@ -329,6 +329,9 @@ static enum log_append_status check_times(struct appending *at, struct log_appen
         a->info.attributes |= BATCH_APPEND_TIME;
         return LOG_APPEND_OK;
     }
+    if (a->info.attributes & BATCH_APPEND_TIME) { /* the broker's to set: its CRC covers it */
+        return LOG_APPEND_INVALID_TIMESTAMP;
+    }
     bool late = a->info.max_timestamp > at->now_ms && /* first: any number may come */
                 a->info.max_timestamp - at->now_ms > at->settings.timestamp_after_max_ms;
     bool early = at->now_ms - a->info.base_timestamp > at->settings.timestamp_before_max_ms &&

@@ -207,8 +207,16 @@ static err check_file(struct partition *p, struct segment *s, bool swapped)
     }
     e = log->os->file_size(log->os, file, &bytes);
     files_done(log->files, s);
-    swapped |= bytes != s->bytes;
-    return !e && s->sealed && swapped ? count_anew(p, s) : e;
+    if (!e && s->sealed && swapped) {
+        return count_anew(p, s);
+    }
+    if (!e && (bytes < s->bytes || (s->sealed && bytes != s->bytes))) {
+        e = fault(ERR_CORRUPT,
+                  "segment %020" PRId64 " has %" PRId64 " bytes where %" PRId64
+                  " had been acknowledged",
+                  s->base, bytes, s->bytes);
+    }
+    return e;
 }
 
 /* Takes it off the list; nobody reads yet. */

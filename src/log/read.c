@@ -201,34 +201,40 @@ static enum log_read_status try_read(struct log_read *read)
     return status;
 }
 
-void log_read(struct log *log, struct log_read *read)
+/* Of a partition that nobody has opened: its ends are known, its segments are not. False:
+ * read->status says why there is nothing to look for in segments. */
+static bool wake_partition(struct log_read *read)
 {
     struct partition *p = read->partition;
 
+    pthread_mutex_lock(&p->lock);
+    bool gone = p->gone, outside = read->offset < p->start || read->offset > p->end;
+    bool at_end = read->offset == p->end;
+    read->start = p->start;
+    read->high = p->high;
+    read->stable = p->stable;
+    pthread_mutex_unlock(&p->lock);
+    if (gone || outside || at_end) {
+        read->status = gone ? LOG_READ_FAILED : outside ? LOG_READ_OUT_OF_RANGE : LOG_READ_OK;
+        return false;
+    }
+    if (!read->may_block) {
+        read->status = LOG_READ_COLD;
+        return false;
+    }
+    read->status = partition_open(p) ? LOG_READ_FAILED : LOG_READ_OK;
+    return read->status == LOG_READ_OK;
+}
+
+void log_read(struct log *log, struct log_read *read)
+{
     (void)log;
     read->range = (struct log_range){0};
     read->aborted = NULL;
     read->aborted_count = 0;
-    if (!atomic_load(&p->opened)) {
-        struct partition_ends ends;
-        partition_ends(p, &ends);
-        read->start = ends.start;
-        read->high = ends.high;
-        read->stable = ends.stable;
-        if (read->offset < ends.start || read->offset > ends.end) {
-            read->status = LOG_READ_OUT_OF_RANGE;
-            return;
-        }
-        if (read->offset == ends.end) {
-            read->status = LOG_READ_OK;
-            return;
-        }
-        if (!read->may_block || partition_open(p)) {
-            read->status = read->may_block ? LOG_READ_FAILED : LOG_READ_COLD;
-            return;
-        }
+    if (atomic_load(&read->partition->opened) || wake_partition(read)) {
+        read->status = try_read(read);
     }
-    read->status = try_read(read);
 }
 
 /* From the disk. A disk serves what is asked in turn: what readers ask ahead of a flush adds to

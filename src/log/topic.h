@@ -60,7 +60,7 @@ struct log;
 struct topic {
     char *name;
     uuid id;
-    bool internal; /* begins with "__": closed to clients' writes and changes */
+    bool internal; /* a door's or coordinator's: closed to clients' writes */
     _Atomic bool deleted;
     _Atomic uint32_t holders;
     _Atomic int32_t partition_count;
@@ -92,6 +92,8 @@ void partition_ends(struct partition *p, struct partition_ends *out);
 bool partition_failed(const struct partition *p); /* its storage gave an error */
 
 MUST_CHECK err topic_name_check(view name);
+/* Only changes with internal set may create a topic of this name (log_config.reserved). */
+bool topic_name_is_reserved(const struct log *log, view name);
 
 /* May block (reader thread): first record at or after a time; -1 offsets when none. */
 struct log_time_answer {

@@ -25,7 +25,7 @@ static void fill(struct topic *topic, struct partition **array, int32_t from, in
     }
 }
 
-struct topic *topic_new(struct log *log, view name, uuid id, int32_t partitions)
+struct topic *topic_new(struct log *log, view name, uuid id, int32_t partitions, bool internal)
 {
     struct topic_inside *inside = xcalloc(1, sizeof(*inside));
     struct topic *topic = &inside->topic;
@@ -33,7 +33,7 @@ struct topic *topic_new(struct log *log, view name, uuid id, int32_t partitions)
     assert(partitions > 0 && partitions <= PARTITIONS_MAX);
     topic->name = text_of(name);
     topic->id = id;
-    topic->internal = view_starts(name, VIEW("__"));
+    topic->internal = internal;
     topic->holders = 1;
     topic->log = log;
     settings_copy(&topic->settings, &log->config.defaults);
@@ -42,6 +42,18 @@ struct topic *topic_new(struct log *log, view name, uuid id, int32_t partitions)
     atomic_store(&topic->partitions, array);
     atomic_store(&topic->partition_count, partitions);
     return topic;
+}
+
+bool topic_name_is_reserved(const struct log *log, view name)
+{
+    for (const char *const *at = log->config.reserved; *at; at++) {
+        view kept = view_text(*at);
+        bool rest = kept.at[kept.len - 1] == '*';
+        if (rest ? view_starts(name, view_upto(kept, kept.len - 1)) : view_is(name, kept)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void topic_grow(struct topic *topic, int32_t partitions)
