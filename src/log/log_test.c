@@ -414,6 +414,34 @@ static void the_old_end_can_be_cut_off(void **state)
     assert_int_equal(ends.end, 10);
 }
 
+static void a_file_that_lost_its_end_is_named(void **state)
+{
+    struct world *w = *state;
+    struct os *os = os_sim_os(w->sim);
+    struct log_read read = {.bytes_max = 1000, .may_block = true};
+    char id[UUID_TEXT_BYTES], path[128];
+    os_file file;
+
+    for (int i = 0; i < 3; i++) {
+        testing_put(w->sim, w->log, w->p, "value");
+    }
+    uuid_text(w->topic->id, id);
+    snprintf(path, sizeof(path), "data/p/%s-0/%020d.log", id, 0);
+    topic_drop(w->topic);
+    log_close(w->log);
+    assert_int_equal(os->file_open(os, path, OS_OPEN_WRITE, &file), OK);
+    int64_t bytes;
+    assert_int_equal(os->file_size(os, file, &bytes), OK);
+    assert_int_equal(os->file_truncate(os, file, bytes / 3), OK); /* whole batches are left */
+    os->file_close(os, file);
+    w->log = testing_open(w->sim, &w->config);
+    w->topic = log_topic(w->log, VIEW("orders"));
+    w->p = read.partition = topic_partition(w->topic, 0);
+    log_read(w->log, &read);
+    assert_int_equal(read.status, LOG_READ_FAILED);
+    assert_non_null(strstr(fault_here.text, "had been acknowledged"));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -421,6 +449,7 @@ int main(void)
         TEST(what_is_appended_is_read_back),
         TEST(everything_is_there_after_an_orderly_stop),
         TEST(segments_roll_and_are_read_across),
+        TEST(a_file_that_lost_its_end_is_named),
         TEST(growth_and_settings_in_one_batch_both_last),
         TEST(settings_merged_at_one_time_all_count),
         TEST(a_chain_of_any_length_is_done_whole_and_in_order),
