@@ -28,7 +28,7 @@ CC_asan = $(CC)
 CC_tsan = $(CC)
 CC_clang := clang
 
-SOURCES := $(filter-out %_test.c %_fuzz.c,$(wildcard src/*.c src/*/*.c))
+SOURCES := $(filter-out %_test.c %_fuzz.c %_vectors.c,$(wildcard src/*.c src/*/*.c))
 TESTS := $(wildcard src/*/*_test.c)
 FUZZERS := $(wildcard src/*/*_fuzz.c)
 # The layers below each module: its tests link against these alone.
@@ -98,6 +98,16 @@ unit-$(call module_of,$(1)): run-$(call test_name,$(1),test)
 tsan: run-$(call test_name,$(1),tsan-test)
 endef
 $(foreach t,$(TESTS),$(eval $(call test_rules,$(t))))
+
+# Programs that run files of recorded cases: build/test/X_vectors, src/MODULE/X_vectors.c.
+define vectors_rules
+$(BUILD)/test/$(notdir $(1:.c=)): $(patsubst src/%.c,$(BUILD)/asan/%.o,$(1)) $(call objects,asan,$(BELOW_$(call module_of,$(1))))
+	@mkdir -p $$(dir $$@)
+	@echo "link $$@"
+	$(Q)$$(CC) $(CFLAGS_asan) -Wl,--as-needed -o $$@ $$^ $$(LDLIBS)
+test-programs: $(BUILD)/test/$(notdir $(1:.c=))
+endef
+$(foreach v,$(wildcard src/*/*_vectors.c),$(eval $(call vectors_rules,$(v))))
 
 unit: $(foreach t,$(TESTS),run-$(call test_name,$(t),test))
 RUNS := $(foreach k,test tsan-test,$(foreach t,$(TESTS),run-$(call test_name,$(t),$(k))))
