@@ -46,7 +46,9 @@ def other_than(value):
     """Something of the same kind that is not it."""
     if isinstance(value, bool):
         return not value
-    return {dict: {"x": "1"}, list: ["x"], str: "0/1", int: 9999}.get(type(value))
+    if isinstance(value, list):
+        return [*value, value[0] if value else "x"]
+    return {dict: {"x": "1"}, str: "0/1", int: 9999}.get(type(value))
 
 
 # Symbolic, of the transport around a message, or not told by the stream.
