@@ -42,21 +42,24 @@ enum filter_kind {
     FILTER_ACTOR,    /* value */
     FILTER_TX,       /* value: xid, or xid@LSN */
     FILTER_SINCE,
-    FILTER_UNTIL, /* value: a point in time, committed_us in number */
+    FILTER_UNTIL, /* number: committed at it, after (before) it, in us */
     FILTER_AFTER_LSN,
     FILTER_UNTIL_LSN,
 };
 struct filter {
     enum filter_kind kind;
-    bool not ;
+    bool is_not;
     view name, value;
     int64_t number;
 };
 
-/* "table orders status changed to shipped by ann since -1h", or table=orders ... (docs). Words
- * as a shell gives them; ERR_INVALID says which word, and what could stand there. */
+/* "table orders status changed to shipped by ann since -1h", or table=orders ...
+ * (docs/audit.md, "Finding"). Words as a shell gives them; ERR_INVALID says which word, and
+ * what could stand there. */
 MUST_CHECK err filter_parse(struct arena *arena, const view *words, size_t count,
                             int64_t now_ms, struct filter **out, size_t *filter_count);
+/* One text as words: blanks part them, 'quotes' and "quotes" keep them together. */
+MUST_CHECK err filter_words(struct arena *arena, view text, view **out, size_t *count);
 
 struct trail_query {
     const struct filter *filters;

@@ -1,0 +1,26 @@
+/* trail_inside.h - what the parts of the trail share; internal to it. */
+#ifndef TIDEMARK_AUDIT_TRAIL_INSIDE_H
+#define TIDEMARK_AUDIT_TRAIL_INSIDE_H
+
+#include "audit/trail.h"
+#include "audit/trail_index.h"
+#include "audit/trail_read.h"
+#include "audit/trail_terms.h"
+
+struct trail {
+    struct trail_config config; /* source and path are ours */
+    char *source, *path;
+    struct trail_index *index;
+    struct worker worker;
+    struct terms terms;          /* the worker's */
+    struct trail_reader *reader; /* the worker's */
+    struct trail_position at;    /* the worker's: behind the last change that is in */
+    int64_t cooled_ms;           /* the worker's: when old blocks were last looked for */
+    pthread_mutex_t lock;        /* all below */
+    pthread_cond_t news;
+    struct trail_state state;
+    int64_t seal; /* number of the last one that is in */
+    bool ends;
+};
+
+#endif
