@@ -83,8 +83,9 @@ struct envelope_collection {
     int64_t count; /* of the transaction's changes */
 };
 void envelope_transaction_topic(const struct envelope_options *options, struct writer *out);
-void envelope_begin(const struct envelope_options *options, const struct envelope_source *source,
-                    const struct change_place *place, struct envelope_out *out);
+void envelope_begin(const struct envelope_options *options,
+                    const struct envelope_source *source, const struct change_place *place,
+                    struct envelope_out *out);
 void envelope_end(const struct envelope_options *options, const struct envelope_source *source,
                   const struct change_place *place, const struct envelope_collection *parts,
                   size_t count, struct envelope_out *out);
@@ -95,8 +96,9 @@ void envelope_heartbeat(const struct envelope_options *options, int64_t now_ms,
 
 /* Back. *is_change false: a tombstone, or the delete half of a changed key (its create half
  * carries both images); then out has only its place's lsns and seq, 0 and -1 when the record
- * is none of ours. ERR_NOT_FOUND: find does not know the relation. find: the relation of a version, borrowed, NULL when not known. Views
- * and arrays live in the arena or in the record. ERR_CORRUPT when it is none of ours. */
+ * is none of ours. ERR_NOT_FOUND: find does not know the relation. find: the relation of a
+ * version, borrowed, NULL when not known. Views and arrays live in the arena or in the record.
+ * ERR_CORRUPT when it is none of ours. */
 struct relation_finder {
     struct relation *(*find)(void *self, uint32_t version);
     void *self;

@@ -34,13 +34,13 @@ enum type_kind {
 struct type {
     enum type_kind kind;
     bool array;
-    bool looked_up;      /* by options->types: a reader without it sees plain text */
-    bool json, number;   /* TEXT: is JSON; is a number though written as text */
-    int32_t bits;        /* INT, FLOAT, BITS */
-    int32_t precision;   /* NUMERIC: digits, 0: any scale; times: fraction's digits, -1: preset */
-    int32_t scale;       /* NUMERIC */
+    bool looked_up;    /* by options->types: a reader without it sees plain text */
+    bool json, number; /* TEXT: is JSON; is a number though written as text */
+    int32_t bits;      /* INT, FLOAT, BITS */
+    int32_t precision; /* NUMERIC: digits, 0: any scale; times: fraction's digits, -1: preset */
+    int32_t scale;     /* NUMERIC */
     const char *semantic; /* the schema's name, or NULL */
-    view labels;         /* of an enum */
+    view labels;          /* of an enum */
 };
 
 /* types: NULL, or what the catalog knows. */

@@ -1,0 +1,388 @@
+/* envelope_read.c - records back as changes.
+ *
+ * What a record says may come from anybody who can write to the topic: all of it is checked,
+ * and a record that does not fit its relation is ERR_CORRUPT with the member in the words. The
+ * header says what the value cannot; where both speak of a column the header is right.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "audit/envelope_inside.h"
+
+#include "audit/scan.h"
+#include "audit/types_parts.h"
+
+struct sides { /* of a member that has a before and an after; null views where there is none */
+    view before, after;
+};
+
+struct told { /* by the header */
+    int64_t version;
+    uint32_t table;
+    bool moved;
+    struct type_modes modes;
+    struct sides exact, unknown;
+};
+
+struct body { /* of a value */
+    view before, after, source, message;
+    uint8_t op;
+};
+
+static err corrupt(const char *what)
+{
+    return fault(ERR_CORRUPT, "a change record whose %s is not as it should be", what);
+}
+
+static const struct header *find_header(const struct record *record, const char *name)
+{
+    for (size_t i = 0; i < record->header_count; i++) {
+        if (view_is_text(record->headers[i].key, name)) {
+            return &record->headers[i];
+        }
+    }
+    return NULL;
+}
+
+static bool read_sides(struct arena *arena, view json, struct sides *out)
+{
+    struct scan s = scan_of(json);
+
+    scan_open(&s, '{');
+    while (scan_more(&s, '}')) {
+        view name = scan_name(&s, arena), value = scan_value(&s);
+        view *side = view_is_text(name, "before") ? &out->before : &out->after;
+        *side = value;
+    }
+    return scan_end(&s);
+}
+
+static bool scan_u32(view value, uint32_t *out)
+{
+    uint64_t wide;
+    bool fine = scan_lsn(value, &wide) && wide <= UINT32_MAX;
+
+    *out = fine ? (uint32_t)wide : 0;
+    return fine;
+}
+
+static bool is_true(view value)
+{
+    return view_is_text(value, "true");
+}
+
+/* One member of the header; false: it is not what it must be. Unknown ones are left alone. */
+static bool read_member(struct arena *arena, view name, view value, struct told *told,
+                        struct change *out)
+{
+    struct change_place *place = &out->place;
+
+    if (view_is_text(name, "v")) {
+        return scan_int(value, &told->version);
+    }
+    if (view_is_text(name, "table")) {
+        return scan_u32(value, &told->table);
+    }
+    if (view_is_text(name, "seq")) {
+        return scan_int(value, &place->seq);
+    }
+    if (view_is_text(name, "commit")) {
+        return scan_lsn(value, &place->commit_lsn);
+    }
+    if (view_is_text(name, "end")) {
+        return scan_lsn(value, &place->end_lsn);
+    }
+    if (view_is_text(name, "exact")) {
+        return read_sides(arena, value, &told->exact);
+    }
+    if (view_is_text(name, "unknown")) {
+        return read_sides(arena, value, &told->unknown);
+    }
+    if (view_is_text(name, "context")) {
+        out->context = value;
+        return value.len && value.at[0] == '{';
+    }
+    if (view_is_text(name, "op")) {
+        told->moved = view_is_text(value, "\"u\"");
+    } else if (view_is_text(name, "cascade")) {
+        out->cascade = is_true(value);
+    } else if (view_is_text(name, "restart")) {
+        out->restart_identity = is_true(value);
+    } else if (view_is_text(name, "decimals")) {
+        told->modes.decimals =
+            view_is_text(value, "\"string\"") ? DECIMAL_STRING : DECIMAL_DOUBLE;
+    } else if (view_is_text(name, "binaries")) {
+        told->modes.binaries = view_is_text(value, "\"hex\"") ? BINARY_HEX : BINARY_BASE64;
+    }
+    return true;
+}
+
+MUST_CHECK static err read_header(struct arena *arena, view json, struct told *told,
+                                  struct change *out)
+{
+    struct scan s = scan_of(json);
+
+    scan_open(&s, '{');
+    while (scan_more(&s, '}')) {
+        view name = scan_name(&s, arena), value = scan_value(&s);
+        if (!s.bad && !read_member(arena, name, value, told, out)) {
+            return fault(ERR_CORRUPT, "a change record whose header has a bad \"%.*s\"",
+                         (int)MIN(name.len, (size_t)40), (const char *)name.at);
+        }
+    }
+    return scan_end(&s) && told->version == 1 ? OK : corrupt("header");
+}
+
+/* {"schema":..,"payload":..} or the payload itself. */
+static view payload_of(struct arena *arena, view value)
+{
+    struct scan s = scan_of(value);
+
+    scan_open(&s, '{');
+    if (!scan_more(&s, '}') || !view_is_text(scan_name(&s, arena), "schema")) {
+        return value;
+    }
+    (void)scan_value(&s);
+    bool payload = scan_more(&s, '}') && view_is_text(scan_name(&s, arena), "payload");
+    return payload ? scan_value(&s) : value;
+}
+
+MUST_CHECK static err read_body(struct arena *arena, view value, struct body *out)
+{
+    struct scan s = scan_of(payload_of(arena, value));
+    view op;
+
+    scan_open(&s, '{');
+    while (scan_more(&s, '}')) {
+        view name = scan_name(&s, arena), member = scan_value(&s);
+        if (view_is_text(name, "before")) {
+            out->before = member;
+        } else if (view_is_text(name, "after")) {
+            out->after = member;
+        } else if (view_is_text(name, "source")) {
+            out->source = member;
+        } else if (view_is_text(name, "message")) {
+            out->message = member;
+        } else if (view_is_text(name, "op")) {
+            out->op = scan_text(arena, member, &op) && op.len == 1 ? op.at[0] : 0;
+        }
+    }
+    return scan_end(&s) ? OK : corrupt("value");
+}
+
+MUST_CHECK static err read_source(struct arena *arena, view json, struct change_place *out)
+{
+    struct scan s = scan_of(json);
+    bool fine = true;
+
+    scan_open(&s, '{');
+    while (fine && scan_more(&s, '}')) {
+        view name = scan_name(&s, arena), value = scan_value(&s);
+        if (view_is_text(name, "ts_us")) {
+            fine = scan_int(value, &out->committed_us);
+        } else if (view_is_text(name, "txId") && !scan_is_null(value)) {
+            fine = scan_u32(value, &out->xid);
+        } else if (view_is_text(name, "lsn")) {
+            fine = scan_lsn(value, &out->lsn);
+        }
+    }
+    return fine && scan_end(&s) ? OK : corrupt("source block");
+}
+
+static enum change_kind kind_of(uint8_t op, bool moved, bool *known)
+{
+    static const struct {
+        uint8_t op;
+        enum change_kind kind;
+    } kinds[] = {{'c', CHANGE_CREATE},   {'u', CHANGE_UPDATE}, {'d', CHANGE_DELETE},
+                 {'t', CHANGE_TRUNCATE}, {'r', CHANGE_READ},   {'m', CHANGE_MESSAGE}};
+
+    for (size_t i = 0; i < COUNT(kinds); i++) {
+        if (kinds[i].op == op) {
+            *known = true;
+            return moved && op == 'c' ? CHANGE_UPDATE : kinds[i].kind;
+        }
+    }
+    *known = false;
+    return CHANGE_CREATE;
+}
+
+/* The column of a member: most often the one after the last. -1: none of that name. */
+static int column_of(const struct relation *relation, view name, int *next)
+{
+    if (*next < relation->count && view_is(relation->columns[*next].name, name)) {
+        return (*next)++;
+    }
+    int found = relation_column(relation, name);
+    *next = found < 0 ? *next : found + 1;
+    return found;
+}
+
+static bool read_exact_value(struct arena *arena, view json, struct value *out)
+{
+    struct scan s = scan_of(json);
+    struct writer bytes = {0};
+    view hex;
+
+    if (scan_is_null(json)) {
+        out->kind = VALUE_NULL;
+        return true;
+    }
+    out->kind = VALUE_TEXT;
+    if (scan_text(arena, json, &out->text)) {
+        return true;
+    }
+    scan_open(&s, '{');
+    bool fine = scan_more(&s, '}') && view_is_text(scan_name(&s, arena), "hex") &&
+                scan_text(arena, scan_value(&s), &hex) && hex_read(hex, &bytes);
+    out->text = fine ? arena_copy(arena, writer_view(&bytes)) : (view){0};
+    writer_fini(&bytes);
+    return fine && !scan_more(&s, '}') && scan_end(&s);
+}
+
+static bool read_form(struct arena *arena, struct type_modes modes, const struct column *column,
+                      view json, struct value *out)
+{
+    struct type type = type_of(NULL, column);
+
+    if (scan_is_null(json)) {
+        out->kind = VALUE_NULL;
+        return true;
+    }
+    out->kind = VALUE_TEXT;
+    return type_from_debezium(arena, modes, &type, json, &out->text) == OK;
+}
+
+/* Members of the image, or of its exact part, into values. */
+static bool read_members(struct arena *arena, struct type_modes modes,
+                         const struct relation *relation, view json, bool exact,
+                         struct value *values)
+{
+    struct scan s = scan_of(json);
+    int next = 0;
+
+    scan_open(&s, '{');
+    while (scan_more(&s, '}')) {
+        view name = scan_name(&s, arena), value = scan_value(&s);
+        int i = s.bad ? -1 : column_of(relation, name, &next);
+        if (i < 0) {
+            return false;
+        }
+        bool settled = !exact && values[i].kind != VALUE_ABSENT;
+        if (!settled &&
+            !(exact ? read_exact_value(arena, value, &values[i])
+                    : read_form(arena, modes, &relation->columns[i], value, &values[i]))) {
+            return false;
+        }
+    }
+    return scan_end(&s);
+}
+
+static bool read_unknown(struct arena *arena, const struct relation *relation, view json,
+                         struct value *values)
+{
+    struct scan s = scan_of(json);
+    int next = 0;
+    view name;
+
+    scan_open(&s, '[');
+    while (scan_more(&s, ']')) {
+        int i = scan_text(arena, scan_value(&s), &name) ? column_of(relation, name, &next) : -1;
+        if (i < 0) {
+            return false;
+        }
+        values[i] = (struct value){.kind = VALUE_UNKNOWN};
+    }
+    return scan_end(&s);
+}
+
+/* The image that record and header tell of, NULL when neither does. */
+MUST_CHECK static err read_image(struct arena *arena, const struct told *told,
+                                 const struct relation *relation, view json, view exact,
+                                 view unknown, struct value **out)
+{
+    bool there = json.at && !scan_is_null(json), fine = true;
+
+    *out = NULL;
+    if (!there && !exact.at && !unknown.at) {
+        return OK;
+    }
+    *out = arena_take(arena, (size_t)relation->count * sizeof(**out));
+    if (exact.at) {
+        fine = read_members(arena, told->modes, relation, exact, true, *out);
+    }
+    if (fine && unknown.at) {
+        fine = read_unknown(arena, relation, unknown, *out);
+    }
+    if (fine && there) {
+        fine = read_members(arena, told->modes, relation, json, false, *out);
+    }
+    return fine ? OK
+                : fault(ERR_CORRUPT, "a change record that does not fit its table %.*s.%.*s",
+                        VIEW_ARG(relation->schema), VIEW_ARG(relation->name));
+}
+
+MUST_CHECK static err read_message(struct arena *arena, view json, struct change *out)
+{
+    struct scan s = scan_of(json);
+    bool fine = true;
+
+    scan_open(&s, '{');
+    while (fine && scan_more(&s, '}')) {
+        view name = scan_name(&s, arena), value = scan_value(&s);
+        if (view_is_text(name, "prefix")) {
+            fine = scan_text(arena, value, &out->prefix);
+        } else if (view_is_text(name, "content")) {
+            fine = base64_from(arena, value, &out->content);
+        }
+    }
+    return fine && scan_end(&s) && out->prefix.at && out->content.at ? OK : corrupt("message");
+}
+
+MUST_CHECK static err read_change(struct arena *arena, const struct record *record,
+                                  const struct told *told,
+                                  const struct relation_finder *relations, struct change *out)
+{
+    struct body body = {0};
+    bool known;
+    err e = read_body(arena, record->value, &body);
+
+    e = e ? e : read_source(arena, body.source, &out->place);
+    if (e) {
+        return e;
+    }
+    out->kind = kind_of(body.op, told->moved, &known);
+    if (!known) {
+        return corrupt("op");
+    }
+    if (out->kind == CHANGE_MESSAGE) {
+        return read_message(arena, body.message, out);
+    }
+    out->relation = relations->find(relations->self, told->table);
+    if (!out->relation) {
+        return fault(ERR_NOT_FOUND, "a change record of table version %u, which is not known",
+                     told->table);
+    }
+    e = read_image(arena, told, out->relation, body.before, told->exact.before,
+                   told->unknown.before, &out->before);
+    return e ? e
+             : read_image(arena, told, out->relation, body.after, told->exact.after,
+                          told->unknown.after, &out->after);
+}
+
+err envelope_read(struct arena *arena, const struct record *record,
+                  const struct relation_finder *relations, struct change *out, bool *is_change)
+{
+    const struct header *header = find_header(record, ENVELOPE_HEADER);
+    struct told told = {0};
+
+    *out = (struct change){.place.seq = -1};
+    *is_change = false;
+    if (!header || !header->value.at) {
+        return record->value.at ? corrupt("header is missing or") : OK;
+    }
+    err e = read_header(arena, header->value, &told, out);
+    if (e || !record->value.at || find_header(record, HEADER_NEW_KEY)) {
+        return e;
+    }
+    e = read_change(arena, record, &told, relations, out);
+    *is_change = e == OK;
+    return e;
+}
