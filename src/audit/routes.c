@@ -20,6 +20,7 @@ static const struct http_route rows[] = {
     {"GET", API "/rows/{ref}/diff", rows_route_diff, HTTP_BLOCKS},
     {"GET", API "/tables/{table}/export", tables_route_export, HTTP_BLOCKS},
     {"POST", API "/tables/{table}/export", tables_route_into, HTTP_BLOCKS},
+    {"GET", API "/trace/{ref}", trace_route_show, HTTP_BLOCKS},
 };
 
 static void metrics(void *self, struct writer *out)

@@ -32,4 +32,7 @@ void rows_route_diff(struct http_call *call);
 void tables_route_export(struct http_call *call);
 void tables_route_into(struct http_call *call);
 
+/* routes_trace.c */
+void trace_route_show(struct http_call *call);
+
 #endif
