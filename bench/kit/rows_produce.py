@@ -9,7 +9,8 @@ GB_PER_S = 1.3         # the most a run writes; the disk must have room for it
 QUIET_WAKE_MS = 0.2    # p99 of a sleep's lateness above which latency means nothing
 LATENCY_RATE = 5000    # records a second
 PROBE_SECONDS = 3
-MANY_WARMUP = 25  # seconds until Kafka has made the files of 1,000 partitions
+MANY_WARMUP = 25  # seconds until Kafka has made the files of 1,000 partitions ...
+MANY_RATE = 20000  # ... at so many records a second: memory that was never used is slow to get
 FLUSH_GUESS = 16 * 5 * 16384 // 2  # half of what the client has under way
 
 
@@ -33,13 +34,14 @@ def figures_of(result, watch):
     }
 
 
-def produce(bench, kind, policy, extra="", warmup=0, **options):
-    """A fresh broker, warmed up with the same load, then measured."""
+def produce(bench, kind, policy, extra="", slow_warmup=0, **options):
+    """A fresh broker, warmed up with the same load (before it slowly, if so), then measured."""
     with kind(bench) as broker:
         options = {"config": broker.topic_config(policy, extra), **options}
         seconds = seconds_with_room(bench)
-        warmup = max(bench.warmup, warmup)
-        broker.load("produce", duration=f"{warmup * 1000:.0f}", **options)
+        if slow_warmup:
+            broker.load("produce", duration=f"{slow_warmup * 1000:.0f}", rate=MANY_RATE, **options)
+        broker.load("produce", duration=f"{bench.warmup * 1000:.0f}", **options)
         with machine.Watch(broker.pid) as watch:
             result = broker.load("produce", duration=f"{seconds * 1000:.0f}", **options)
         figures = figures_of(result, watch)
@@ -122,7 +124,7 @@ def small_records(bench):
 def many_partitions(bench):
     row = Row("partitions-1000", "1,000 partitions, 4 KiB batches, 10 partitions a request")
     few = {"acks": "all", "batch_bytes": 4096, "connections": 16, "bundle": 1}
-    many = {**few, "partitions": 1000, "bundle": 10, "warmup": MANY_WARMUP}
+    many = {**few, "partitions": 1000, "bundle": 10, "slow_warmup": MANY_WARMUP}
     sides(bench, row, [OURS_OS, KAFKA, OURS_DURABLE], **many)
     if Ours.name not in bench.skipped:
         for _ in range(bench.pairs):
