@@ -28,7 +28,7 @@
 /* Called with different workers at once, with one worker never. An error ends the snapshot. */
 struct snapshot_target {
     /* CHANGE_READ. Everything in it is valid during the call. place: lsn and commit_lsn are the
-     * snapshot's point (watermark mode: the second message's), seq counts within the chunk. */
+     * snapshot's point (watermark mode: the second message's), seq differs in each row. */
     err (*row)(void *self, int worker, const struct change *change);
     /* All rows of a chunk were given: make them durable, then keep note (JSON). */
     err (*chunk)(void *self, int worker, view note);

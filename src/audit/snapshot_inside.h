@@ -18,6 +18,7 @@ struct chunk {
     const char *name; /* of it, quoted, with its schema */
     int64_t file;     /* relfilenode: pages mean nothing after a rewrite */
     int64_t from, to; /* pages; to CHUNK_TO_END: all that are */
+    int64_t pages;    /* of the relation, when it was planned */
 };
 
 struct table {
@@ -57,16 +58,18 @@ struct window {
     enum window_state state;
     int64_t serial; /* tells its messages from those of others */
     const struct table *table;
-    struct writer lines;     /* each: u32 length, bytes */
-    bool truncated, unsure;  /* all rows are stale; a touched row's key was not told */
-    struct arena arena;      /* of touched */
-    struct map touched;      /* key bytes -> struct touch */
-    struct map before;       /* keyless: what was live; see snapshot_window.c */
-    uint32_t xmax, *running; /* the chunk's snapshot: what it sees */
+    struct writer lines;         /* each: u32 length, bytes */
+    bool truncated, unsure;      /* all rows are stale; a touched row's key was not told */
+    struct arena arena;          /* of what is noted */
+    struct map touched;          /* key bytes -> struct touch */
+    struct noted *noted, **last; /* keyless: changes as they came */
+    uint32_t xmax, *running;     /* the chunk's snapshot: what it sees */
     size_t running_count;
+    size_t transactions; /* of the stream, when the first message came */
 };
 void window_begin(struct window *window, const struct table *table, int64_t serial);
 void window_fini(struct window *window);
+void window_line(struct window *window, view line);
 /* pg_current_snapshot(): "xmin:xmax:a,b" */
 MUST_CHECK err window_snapshot(struct window *window, view text);
 bool window_sees(const struct window *window, uint32_t xid);
