@@ -16,6 +16,8 @@
 #include "audit/row_json.h"
 #include "audit/trail_read.h"
 
+#define RING (LINEAGE_EACH_MAX + 1)
+
 struct kept { /* what is known of the change that was asked for */
     struct change *change;
     struct change_origin origin;
@@ -27,7 +29,7 @@ struct lineage {
     struct json_writer *j;
     struct arena scratch; /* of one change */
     struct kept cause;
-    struct writer entries[LINEAGE_EACH_MAX + 1]; /* of the row, JSON; a ring */
+    struct writer entries[RING]; /* of the row, JSON; a ring */
     int64_t entry_count;
     view rows[LINEAGE_ROWS_MAX]; /* of the transaction: row references */
     size_t row_count;
@@ -52,7 +54,7 @@ static void keep_change(struct lineage *l, const struct change *change,
 static err take_entry(void *self, const struct row_entry *entry)
 {
     struct lineage *l = self;
-    struct writer *out = &l->entries[l->entry_count++ % COUNT(l->entries)];
+    struct writer *out = &l->entries[l->entry_count++ % RING];
     struct json_writer j = json_to(out);
 
     writer_reset(out);
@@ -302,7 +304,7 @@ static void json_transaction(struct lineage *l)
 static view entry_back(const struct lineage *l, int64_t back)
 {
     assert(back < l->entry_count);
-    return writer_view(&l->entries[(l->entry_count - 1 - back) % (int64_t)COUNT(l->entries)]);
+    return writer_view(&l->entries[(l->entry_count - 1 - back) % RING]);
 }
 
 static void json_earlier(struct lineage *l)
