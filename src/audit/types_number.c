@@ -105,7 +105,8 @@ static void unscaled_bytes(bool minus, view digits, struct writer *out)
     uint8_t *bytes = write_space(out, len);
     unsigned carry = minus ? 1 : 0;
     for (size_t i = 0; i < len; i++) {
-        uint8_t byte = i / 4 < count ? (uint8_t)(limbs[i / 4] >> i % 4 * 8) : 0;
+        uint32_t limb = i / 4 < count ? limbs[i / 4] : 0;
+        uint8_t byte = (uint8_t)(limb >> i % 4 * 8);
         unsigned sum = (minus ? (uint8_t)~byte : byte) + carry;
         carry = sum >> 8;
         bytes[len - 1 - i] = (uint8_t)sum;
