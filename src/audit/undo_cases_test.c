@@ -331,10 +331,10 @@ static void cases_end_in_the_recorded_states(void **state)
     assert_non_null(mkdtemp(c.spool));
     struct pg_target target = {.url = url, .application = "tidemark undo cases"};
     assert_int_equal(pg_open(&target, &c.pg), OK);
-    assert_int_equal(
-        pg_run(c.pg, "SET client_min_messages = warning; DROP PUBLICATION IF EXISTS " SLOT
-                     "; CREATE PUBLICATION " SLOT " FOR ALL TABLES"),
-        OK);
+    assert_int_equal(pg_run(c.pg, "SET client_min_messages = warning; SET synchronous_commit = "
+                                  "on; DROP PUBLICATION IF EXISTS " SLOT
+                                  "; CREATE PUBLICATION " SLOT " FOR ALL TABLES"),
+                     OK);
     run_all(&c, list);
     assert_int_equal(pg_run(c.pg, "DROP PUBLICATION " SLOT), OK);
     pg_close(c.pg);

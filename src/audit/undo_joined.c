@@ -33,21 +33,31 @@ static bool all_known(const struct value *image, const int *columns, int count)
 }
 
 /* What the plan itself brings back for a foreign key to refer to. */
+static void find_provided(struct undo_running *run, const struct catalog_foreign *f,
+                          struct map *out)
+{
+    struct writer text = {0};
+
+    for (size_t i = 0; i < run->plan->row_count; i++) {
+        struct undo_row *row = run->plan->rows[i];
+        writer_reset(&text);
+        if (row->table == f->to && row->before &&
+            undo_values(row->before, f->to_columns, f->count, &text)) {
+            map_put(out, arena_copy(&run->plan->arena, writer_view(&text)), row);
+        }
+    }
+    writer_fini(&text);
+}
+
 static bool is_provided(struct undo_running *run, size_t foreign, const struct value *image)
 {
     const struct catalog_foreign *f = &run->plan->catalog->foreigns[foreign];
     struct map *map = &run->provided[foreign];
     struct writer text = {0};
 
-    for (size_t i = 0; !map->count && i < run->plan->row_count; i++) {
-        struct undo_row *row = run->plan->rows[i];
-        writer_reset(&text);
-        if (row->table == f->to && row->before &&
-            undo_values(row->before, f->to_columns, f->count, &text)) {
-            map_put(map, arena_copy(&run->plan->arena, writer_view(&text)), row);
-        }
+    if (!map->count) {
+        find_provided(run, f, map);
     }
-    writer_reset(&text);
     bool found = undo_values(image, f->from_columns, f->count, &text) &&
                  map_get(map, writer_view(&text));
     writer_fini(&text);

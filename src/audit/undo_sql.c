@@ -257,6 +257,7 @@ static bool has_statement(const struct undo_row *row)
 
 void undo_sql(struct undo_plan *plan)
 {
+    plan->step_count = 0;
     plan->steps = arena_take(&plan->arena, (plan->row_count * 3 + 1) * sizeof(*plan->steps));
     for (size_t i = 0; i < plan->row_count; i++) {
         if (plan->rows[i]->park && !plan->rows[i]->stopped) {
