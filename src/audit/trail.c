@@ -52,19 +52,20 @@ static void take_change(struct trail *t, const struct trail_read *read, bool *fu
     terms_of(change, &t->terms);
     *full = trail_index_add(t->index, &place, t->terms.at, t->terms.count, read->at);
     t->at = read->at;
+    t->committed_us = change->place.committed_us;
 }
 
 /* Numbers grow, seals pass: whoever waits is told. */
-static void tell(struct trail *t, int64_t changes, int64_t committed_us,
-                 const struct trail_read *seal)
+static void tell(struct trail *t)
 {
+    bool damaged = trail_index_is_damaged(t->index);
+    int64_t changes = damaged ? 0 : trail_index_changes(t->index);
+
     pthread_mutex_lock(&t->lock);
-    t->state.changes += changes;
-    t->state.committed_us = changes ? committed_us : t->state.committed_us;
-    if (seal) {
-        t->state.lsn = seal->to;
-        t->seal = seal->seal;
-    }
+    t->state.changes = changes;
+    t->state.committed_us = t->committed_us;
+    t->state.lsn = t->lsn_in;
+    t->seal = damaged ? 0 : t->seal_in;
     pthread_cond_broadcast(&t->news);
     pthread_mutex_unlock(&t->lock);
 }
@@ -84,25 +85,24 @@ static err cool(struct trail *t)
 static err take_some(struct trail *t, bool *more)
 {
     struct trail_read read = {.kind = TRAIL_READ_CHANGE};
-    int64_t changes = 0, committed_us = 0;
-    bool full = false;
+    bool full = false, idle = true;
     err e = OK;
 
-    for (int i = 0; !e && i < TURN_CHANGES && !full; i++) {
-        e = trail_reader_next(t->reader, changes ? 0 : WAIT_MS, &read);
-        if (e || read.kind == TRAIL_READ_NOTHING) {
+    for (int i = 0; i < TURN_CHANGES && !full && read.kind != TRAIL_READ_NOTHING; i++) {
+        e = trail_reader_next(t->reader, idle ? WAIT_MS : 0, &read);
+        if (e) {
             break;
         }
         if (read.kind == TRAIL_READ_SEAL) {
-            tell(t, changes, committed_us, &read);
-            changes = 0;
-            continue;
+            t->seal_in = read.seal;
+            t->lsn_in = read.to;
+            tell(t);
+        } else if (read.kind == TRAIL_READ_CHANGE) {
+            take_change(t, &read, &full);
         }
-        take_change(t, &read, &full);
-        committed_us = read.change.place.committed_us;
-        changes++;
+        idle = read.kind == TRAIL_READ_SEAL;
     }
-    tell(t, changes, committed_us, NULL);
+    tell(t);
     *more = !e && read.kind != TRAIL_READ_NOTHING;
     return e || !full ? e : trail_index_write(t->index);
 }
@@ -114,17 +114,23 @@ static void restart_reader(struct trail *t)
                                  t->config.memory_bytes / READER_MEMORY_PART);
 }
 
+void trail_note_damage(struct trail *trail)
+{
+    pthread_mutex_lock(&trail->lock);
+    trail->state.changes = 0;
+    trail->seal = 0;
+    pthread_mutex_unlock(&trail->lock);
+}
+
 static err rebuild(struct trail *t)
 {
     err e = trail_index_rebuild(t->index);
 
     if (!e) {
         t->at = trail_index_end(t->index);
+        t->seal_in = 0;
         restart_reader(t);
-        pthread_mutex_lock(&t->lock);
-        t->state.changes = 0;
-        t->seal = 0;
-        pthread_mutex_unlock(&t->lock);
+        tell(t);
         trace_warn("audit", "the view of %s was damaged and is built anew", t->source);
     }
     return e;
@@ -144,8 +150,8 @@ static err step(struct trail *t, bool *more)
     if (!e && !t->reader) {
         restart_reader(t);
     }
-    e = e ? e : take_some(t, more);
-    return e ? e : cool(t);
+    e = e ? e : cool(t);
+    return e ? e : take_some(t, more);
 }
 
 static int64_t turn(struct worker *worker, struct job *jobs)
@@ -189,7 +195,7 @@ static void begin_state(struct trail *t)
     t->at = trail_index_end(t->index);
     if (count) {
         t->state.changes = blocks[count - 1].first + blocks[count - 1].count - 1;
-        t->state.committed_us = blocks[count - 1].until_us;
+        t->state.committed_us = t->committed_us = blocks[count - 1].until_us;
     }
     free(blocks);
 }
@@ -215,7 +221,7 @@ err trail_open(const struct trail_config *config, struct trail **out)
     pthread_condattr_destroy(&clock);
     t->worker = (struct worker){.name = "trail", .turn = turn, .self = t};
     err e = trail_index_open(config->os, t->path, identity_of(&arena, config),
-                             config->memory_bytes, &t->index);
+                             config->memory_bytes, config->block_changes, &t->index);
     arena_fini(&arena);
     if (!e) {
         begin_state(t);

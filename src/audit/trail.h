@@ -19,9 +19,10 @@ struct trail_config {
     struct log *log;
     struct ledger *ledger;
     view source;
-    const char *path;    /* of the SQLite file */
-    int64_t hot_ms;      /* older blocks leave the index; -1: never */
-    size_t memory_bytes; /* of SQLite's cache and the newest block */
+    const char *path;       /* of the SQLite file */
+    int64_t hot_ms;         /* older blocks leave the index; -1: never */
+    size_t memory_bytes;    /* of SQLite's cache and the newest block */
+    uint32_t block_changes; /* at most of a block; 0: as many as there can be */
 };
 
 struct trail;

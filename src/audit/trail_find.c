@@ -354,6 +354,7 @@ err trail_find(struct trail *trail, const struct trail_query *query,
     e = search_all(&s);
     end_found(&s, s.full || e == ERR_CANCELLED);
     if (e == ERR_CORRUPT) {
+        trail_note_damage(trail);
         e = fault_prefix("the index of %s is built anew, ask again in a while: ",
                          trail->source);
     }

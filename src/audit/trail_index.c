@@ -29,6 +29,7 @@ struct trail_index {
     struct os *os;
     char *path, *identity;
     size_t memory_bytes, terms_max;
+    uint32_t block_max;
     pthread_mutex_t lock; /* newest, blocks, tables */
     struct newest newest;
     struct trail_block *blocks;
@@ -269,7 +270,7 @@ static err open_or_rebuild(struct trail_index *index)
 }
 
 err trail_index_open(struct os *os, const char *path, view identity, size_t memory_bytes,
-                     struct trail_index **out)
+                     uint32_t block_changes, struct trail_index **out)
 {
     struct trail_index *index = xcalloc(1, sizeof(*index));
 
@@ -280,6 +281,8 @@ err trail_index_open(struct os *os, const char *path, view identity, size_t memo
     /* Half of it for the newest block's terms, which are copied twice to be written. */
     index->terms_max =
         MAX(index->memory_bytes / 2 / (3 * sizeof(uint64_t)), (size_t)TRAIL_TERMS_LEAST);
+    index->block_max = block_changes ? block_changes : TRAIL_BLOCK_MAX;
+    assert(index->block_max <= TRAIL_BLOCK_MAX);
     pthread_mutex_init(&index->lock, NULL);
     pthread_mutex_init(&index->read_lock, NULL);
     err e = open_or_rebuild(index);
@@ -334,6 +337,14 @@ struct trail_position trail_index_end(struct trail_index *index)
     struct trail_position end = index->newest.is.end;
     pthread_mutex_unlock(&index->lock);
     return end;
+}
+
+int64_t trail_index_changes(struct trail_index *index)
+{
+    pthread_mutex_lock(&index->lock);
+    int64_t changes = index->newest.is.first + index->newest.is.count - 1;
+    pthread_mutex_unlock(&index->lock);
+    return changes;
 }
 
 uint32_t trail_index_table(struct trail_index *index, view topic, view schema_name, view name)
@@ -397,7 +408,7 @@ bool trail_index_is_full(struct trail_index *index)
 {
     const struct newest *n = &index->newest; /* the writer alone changes it */
 
-    return n->is.count == TRAIL_BLOCK_MAX || n->posting_count >= index->terms_max;
+    return n->is.count >= index->block_max || n->posting_count >= index->terms_max;
 }
 
 static err write_blob(struct sqlite_statement *s, int64_t id, view blob)

@@ -41,12 +41,15 @@ struct trail_table { /* texts live as long as the index */
 };
 
 struct trail_index;
-/* identity: of what is indexed; a file of another one, or a damaged one, is built anew. */
+/* identity: of what is indexed; a file of another one, or a damaged one, is built anew.
+ * block_changes: when a block is full at the latest; 0: at TRAIL_BLOCK_MAX. */
 MUST_CHECK err trail_index_open(struct os *os, const char *path, view identity,
-                                size_t memory_bytes, struct trail_index **out);
+                                size_t memory_bytes, uint32_t block_changes,
+                                struct trail_index **out);
 void trail_index_close(struct trail_index *index); /* accepts NULL */
 /* Writer: behind the last change added, or the last one that the file has. */
 struct trail_position trail_index_end(struct trail_index *index);
+int64_t trail_index_changes(struct trail_index *index); /* how many have a number */
 uint32_t trail_index_table(struct trail_index *index, view topic, view schema, view name);
 /* at: behind this change. True: the block is full and wants trail_index_write. */
 bool trail_index_add(struct trail_index *index, const struct trail_place *place,

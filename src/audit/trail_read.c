@@ -118,7 +118,7 @@ static err record_change(struct ledger *ledger, struct arena *arena,
         return OK;
     }
     err e = envelope_read(arena, record, &finder, out, is_change);
-    if (e == ERR_CORRUPT || e == ERR_INVALID) {
+    if (e == ERR_CORRUPT || e == ERR_INVALID || e == ERR_NOT_FOUND) {
         trace_warn("audit", "a record at offset %lld is no change of ours: %s",
                    (long long)record->offset, fault_here.text);
         *is_change = false;
