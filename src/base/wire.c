@@ -170,7 +170,8 @@ int64_t read_varlong(struct reader *r)
     return (int64_t)(value >> 1 ^ (0u - (value & 1)));
 }
 
-uint8_t *write_space(struct writer *w, size_t len)
+/* Room for len bytes more, counted as written. */
+static uint8_t *grow(struct writer *w, size_t len)
 {
     if (w->room - w->len < len) {
         w->room = MAX(w->len + len, w->room ? w->room * 2 : 256);
@@ -178,13 +179,20 @@ uint8_t *write_space(struct writer *w, size_t len)
     }
     uint8_t *at = w->at ? w->at + w->len : NULL;
     w->len += len;
+    return at;
+}
+
+uint8_t *write_space(struct writer *w, size_t len)
+{
+    uint8_t *at = grow(w, len);
+
     return len ? memset(at, 0, len) : at;
 }
 
 void write_bytes(struct writer *w, const void *at, size_t len)
 {
     if (len) {
-        memcpy(write_space(w, len), at, len);
+        memcpy(grow(w, len), at, len);
     }
 }
 
@@ -195,7 +203,7 @@ void write_view(struct writer *w, view v)
 
 void write_u8(struct writer *w, uint8_t value)
 {
-    *write_space(w, 1) = value;
+    *grow(w, 1) = value;
 }
 
 void write_i8(struct writer *w, int8_t value)
