@@ -48,7 +48,7 @@ static bool read_sides(struct arena *arena, view json, struct sides *out)
     scan_open(&s, '{');
     while (scan_more(&s, '}')) {
         view name = scan_name(&s, arena), value = scan_value(&s);
-        view *side = view_is_text(name, "before") ? &out->before : &out->after;
+        view *side = SCAN_IS(name, "before") ? &out->before : &out->after;
         *side = value;
     }
     return scan_end(&s);
@@ -65,7 +65,7 @@ static bool scan_u32(view value, uint32_t *out)
 
 static bool is_true(view value)
 {
-    return view_is_text(value, "true");
+    return SCAN_IS(value, "true");
 }
 
 /* One member of the header; false: it is not what it must be. Unknown ones are left alone. */
@@ -74,42 +74,41 @@ static bool read_member(struct arena *arena, view name, view value, struct told 
 {
     struct change_place *place = &out->place;
 
-    if (view_is_text(name, "v")) {
+    if (SCAN_IS(name, "v")) {
         return scan_int(value, &told->version);
     }
-    if (view_is_text(name, "table")) {
+    if (SCAN_IS(name, "table")) {
         return scan_u32(value, &told->table);
     }
-    if (view_is_text(name, "seq")) {
+    if (SCAN_IS(name, "seq")) {
         return scan_int(value, &place->seq);
     }
-    if (view_is_text(name, "commit")) {
+    if (SCAN_IS(name, "commit")) {
         return scan_lsn(value, &place->commit_lsn);
     }
-    if (view_is_text(name, "end")) {
+    if (SCAN_IS(name, "end")) {
         return scan_lsn(value, &place->end_lsn);
     }
-    if (view_is_text(name, "exact")) {
+    if (SCAN_IS(name, "exact")) {
         return read_sides(arena, value, &told->exact);
     }
-    if (view_is_text(name, "unknown")) {
+    if (SCAN_IS(name, "unknown")) {
         return read_sides(arena, value, &told->unknown);
     }
-    if (view_is_text(name, "context")) {
+    if (SCAN_IS(name, "context")) {
         out->context = value;
         return value.len && value.at[0] == '{';
     }
-    if (view_is_text(name, "op")) {
-        told->moved = view_is_text(value, "\"u\"");
-    } else if (view_is_text(name, "cascade")) {
+    if (SCAN_IS(name, "op")) {
+        told->moved = SCAN_IS(value, "\"u\"");
+    } else if (SCAN_IS(name, "cascade")) {
         out->cascade = is_true(value);
-    } else if (view_is_text(name, "restart")) {
+    } else if (SCAN_IS(name, "restart")) {
         out->restart_identity = is_true(value);
-    } else if (view_is_text(name, "decimals")) {
-        told->modes.decimals =
-            view_is_text(value, "\"string\"") ? DECIMAL_STRING : DECIMAL_DOUBLE;
-    } else if (view_is_text(name, "binaries")) {
-        told->modes.binaries = view_is_text(value, "\"hex\"") ? BINARY_HEX : BINARY_BASE64;
+    } else if (SCAN_IS(name, "decimals")) {
+        told->modes.decimals = SCAN_IS(value, "\"string\"") ? DECIMAL_STRING : DECIMAL_DOUBLE;
+    } else if (SCAN_IS(name, "binaries")) {
+        told->modes.binaries = SCAN_IS(value, "\"hex\"") ? BINARY_HEX : BINARY_BASE64;
     }
     return true;
 }
@@ -152,15 +151,15 @@ MUST_CHECK static err read_body(struct arena *arena, view value, struct body *ou
     scan_open(&s, '{');
     while (scan_more(&s, '}')) {
         view name = scan_name(&s, arena), member = scan_value(&s);
-        if (view_is_text(name, "before")) {
+        if (SCAN_IS(name, "before")) {
             out->before = member;
-        } else if (view_is_text(name, "after")) {
+        } else if (SCAN_IS(name, "after")) {
             out->after = member;
-        } else if (view_is_text(name, "source")) {
+        } else if (SCAN_IS(name, "source")) {
             out->source = member;
-        } else if (view_is_text(name, "message")) {
+        } else if (SCAN_IS(name, "message")) {
             out->message = member;
-        } else if (view_is_text(name, "op")) {
+        } else if (SCAN_IS(name, "op")) {
             out->op = scan_text(arena, member, &op) && op.len == 1 ? op.at[0] : 0;
         }
     }
@@ -175,11 +174,11 @@ MUST_CHECK static err read_source(struct arena *arena, view json, struct change_
     scan_open(&s, '{');
     while (fine && scan_more(&s, '}')) {
         view name = scan_name(&s, arena), value = scan_value(&s);
-        if (view_is_text(name, "ts_us")) {
+        if (SCAN_IS(name, "ts_us")) {
             fine = scan_int(value, &out->committed_us);
-        } else if (view_is_text(name, "txId") && !scan_is_null(value)) {
+        } else if (SCAN_IS(name, "txId") && !scan_is_null(value)) {
             fine = scan_u32(value, &out->xid);
-        } else if (view_is_text(name, "lsn")) {
+        } else if (SCAN_IS(name, "lsn")) {
             fine = scan_lsn(value, &out->lsn);
         }
     }
@@ -327,9 +326,9 @@ MUST_CHECK static err read_message(struct arena *arena, view json, struct change
     scan_open(&s, '{');
     while (fine && scan_more(&s, '}')) {
         view name = scan_name(&s, arena), value = scan_value(&s);
-        if (view_is_text(name, "prefix")) {
+        if (SCAN_IS(name, "prefix")) {
             fine = scan_text(arena, value, &out->prefix);
-        } else if (view_is_text(name, "content")) {
+        } else if (SCAN_IS(name, "content")) {
             fine = base64_from(arena, value, &out->content);
         }
     }

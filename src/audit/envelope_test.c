@@ -93,11 +93,16 @@ static void random_date(struct writer *out)
 {
     unsigned year = chance(80) ? 1900 + below(200) : 1 + below(chance(50) ? 9999 : 290000);
 
-    write_format(out, "%04u-%02u-%02u", year, 1 + below(12), 1 + below(28));
+    write_format(out, chance(95) ? "%04u-%02u-%02u" : "%05u-%02u-%02u", year, 1 + below(12),
+                 1 + below(28));
 }
 
 static void random_clock(struct writer *out)
 {
+    if (chance(5)) {
+        write_view(out, chance(50) ? VIEW("24:00:00") : VIEW("10:00:00.10"));
+        return;
+    }
     write_format(out, "%02u:%02u:%02u", below(24), below(60), below(60));
     if (chance(50)) {
         write_format(out, ".%0*u%u", (int)below(6), below(2), 1 + below(9));

@@ -50,6 +50,9 @@ static uint8_t ahead(const struct scan *s)
 
 static void skip_space(struct scan *s)
 {
+    if (ahead(s) > ' ') {
+        return;
+    }
     for (uint8_t c = ahead(s); c == ' ' || c == '\n' || c == '\t' || c == '\r'; c = ahead(s)) {
         skip(s, 1);
     }
@@ -111,17 +114,36 @@ static bool skip_escape(struct scan *s)
     return true;
 }
 
+/* How many bytes at v's start are plain, eight at a time: in a word, x - 1 borrows into the
+ * high bit of a byte that is 0, and only bytes above the first special one can be mistaken. */
+static size_t plain_bytes(view v)
+{
+    const uint64_t ones = 0x0101010101010101u, highs = ones << 7;
+    size_t at = 0;
+
+    for (; at + 8 <= v.len; at += 8) {
+        uint64_t word;
+        memcpy(&word, v.at + at, sizeof(word));
+        uint64_t quote = word ^ ones * '"', slash = word ^ ones * '\\';
+        uint64_t special = word | (word - ones * 0x20) | (quote - ones) | (slash - ones);
+        if (special & highs) {
+            break;
+        }
+    }
+    while (at < v.len && !is_special(v.at[at])) {
+        at++;
+    }
+    return at;
+}
+
 static bool skip_text(struct scan *s)
 {
     if (!take(s, '"')) {
         return fail(s);
     }
     for (;;) {
-        size_t plain = 0, len;
-        while (plain < s->rest.len && !is_special(s->rest.at[plain])) {
-            plain++;
-        }
-        skip(s, plain);
+        size_t len;
+        skip(s, plain_bytes(s->rest));
         uint8_t c = ahead(s);
         if (c == '"') {
             skip(s, 1);
@@ -282,6 +304,32 @@ bool scan_is_null(view value)
     return value.len == 4 && value.at[0] == 'n';
 }
 
+/* A checked text with escapes. What has \\u in it is rare: the tree's reader knows that. */
+static bool unescape(struct arena *arena, view value, view *out)
+{
+    static const char names[] = "\"\\/bfnrt", values[] = "\"\\/\b\f\n\r\t";
+    view inside = {value.at + 1, value.len - 2};
+    uint8_t *to = arena_take(arena, inside.len);
+    size_t used = 0;
+    struct json *text;
+
+    for (size_t at = 0; at < inside.len; at++) {
+        uint8_t c = inside.at[at];
+        if (c == '\\' && at + 1 < inside.len) {
+            const char *found = memchr(names, inside.at[++at], sizeof(names) - 1);
+            if (!found) {
+                bool fine = json_parse(arena, value, &text) == OK;
+                *out = fine ? text->text : (view){0};
+                return fine;
+            }
+            c = (uint8_t)values[found - names];
+        }
+        to[used++] = c;
+    }
+    *out = (view){to, used};
+    return true;
+}
+
 bool scan_text(struct arena *arena, view value, view *out)
 {
     if (value.len < 2 || value.at[0] != '"') {
@@ -291,12 +339,7 @@ bool scan_text(struct arena *arena, view value, view *out)
     if (!memchr(out->at, '\\', out->len)) {
         return true;
     }
-    struct json *text; /* escapes are rare: the tree's reader knows them */
-    if (json_parse(arena, value, &text)) {
-        return false;
-    }
-    *out = text->text;
-    return true;
+    return unescape(arena, value, out);
 }
 
 bool scan_int(view value, int64_t *out)

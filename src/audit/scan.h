@@ -11,7 +11,13 @@
 #ifndef TIDEMARK_AUDIT_SCAN_H
 #define TIDEMARK_AUDIT_SCAN_H
 
+#include <string.h>
+
 #include "base/base.h"
+
+/* Is the view these letters? Without a call, since names are compared all the time. */
+#define SCAN_IS(v, literal)                                                                    \
+    ((v).len == sizeof(literal) - 1 && memcmp((v).at, "" literal, sizeof(literal) - 1) == 0)
 
 struct scan {
     view rest;
