@@ -385,7 +385,8 @@ static void fill_values(struct walk *w, const struct change *change)
             sent = change->before[i];
         }
         bool known = sent.kind == VALUE_TEXT || sent.kind == VALUE_NULL;
-        w->old[i] = known ? sent : row_image_value(image, relation, i);
+        w->old[i] =
+            known || change->kind == CHANGE_CREATE ? sent : row_image_value(image, relation, i);
     }
 }
 
