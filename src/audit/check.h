@@ -32,6 +32,7 @@ struct check {
     int blocks, warns;  /* how many */
     const char *server; /* "PostgreSQL 15.18 (Amazon RDS)"; NULL: not reached */
     const char *url;    /* without password */
+    const char *host;   /* whose service it is, when that shows: "Amazon RDS"; or NULL */
     size_t tables;      /* that would be captured */
     struct arena *arena;
 };

@@ -257,6 +257,11 @@ int pg_socket(const struct pg *pg)
     return pg->lib.socket(pg->connection);
 }
 
+int pg_backend_pid(const struct pg *pg)
+{
+    return pg->lib.backendPID(pg->connection);
+}
+
 err pg_drain(struct pg *pg)
 {
     err e = OK;

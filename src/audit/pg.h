@@ -33,6 +33,7 @@ bool pg_is_alive(const struct pg *pg);
 const char *pg_sqlstate(const struct pg *pg); /* of the last error: "23505"; "" */
 void pg_cancel(struct pg *pg);                /* what runs there now; any thread */
 int pg_socket(const struct pg *pg);
+int pg_backend_pid(const struct pg *pg); /* as the start of the connection told it */
 
 /* Parameters are text, $1 ...; a null view is NULL. rows NULL: the result is not wanted.
  * Without parameters sql may be several statements (the simple protocol). */

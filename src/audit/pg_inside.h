@@ -16,6 +16,7 @@
     X(status)                                                                                  \
     X(socket)                                                                                  \
     X(serverVersion)                                                                           \
+    X(backendPID)                                                                              \
     X(parameterStatus)                                                                         \
     X(errorMessage)                                                                            \
     X(setNoticeProcessor)                                                                      \

@@ -33,9 +33,10 @@ struct setup_table {
     bool row_security; /* rules of row level security hold for it */
     int64_t rows;      /* reltuples, all leaves together; -1: never analysed */
     int64_t bytes;     /* with TOAST and all leaves */
-    bool has_large;    /* columns that can be stored out of line */
+    bool has_large;    /* values are stored out of line now */
     bool may_read;     /* SELECT is granted */
     bool is_owned;     /* may be altered and published by us */
+    view owner;        /* role */
     bool skipped;      /* keyless, and so chosen */
     bool insert_only;  /* only inserts are published */
     bool makes_full;   /* gets REPLICA IDENTITY FULL */

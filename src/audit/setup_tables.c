@@ -39,7 +39,8 @@ static const char tables_sql[] =
     " pg_catalog.row_security_active(c.oid), coalesce(w.tuples, 0)::bigint,"
     " coalesce(w.bytes, 0)::bigint, coalesce(w.has_large, false),"
     " pg_catalog.has_table_privilege(c.oid, 'SELECT'),"
-    " pg_catalog.pg_has_role(c.relowner, 'USAGE') "
+    " pg_catalog.pg_has_role(c.relowner, 'USAGE'), pg_catalog.pg_get_userbyid(c.relowner),"
+    " pg_catalog.has_schema_privilege(n.oid, 'USAGE') "
     "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " JOIN identity i ON i.oid = c.oid LEFT JOIN whole w ON w.root = c.oid "
     "WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'"
@@ -139,8 +140,9 @@ static void read_table(const struct pg_rows *rows, size_t row, struct arena *are
         .rows = number(rows, row, 10),
         .bytes = number(rows, row, 11),
         .has_large = truth(rows, row, 12),
-        .may_read = truth(rows, row, 13),
+        .may_read = truth(rows, row, 13) && truth(rows, row, 16),
         .is_owned = truth(rows, row, 14),
+        .owner = arena_copy(arena, pg_value(rows, row, 15)),
     };
 }
 
