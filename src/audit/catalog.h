@@ -31,6 +31,7 @@ struct catalog_column {
     bool generated; /* by an expression */
     bool identity;
     bool filled;   /* has a default, an identity or an expression */
+    bool masked;   /* the source's rules do not store it as it is; undo_find.c says so */
     bool nullable; /* a null would be taken: for temporary ones */
     enum catalog_compare compare;
     bool number; /* whole: its text is a literal as it stands */
@@ -60,8 +61,8 @@ struct catalog_table {
     size_t index_count;
     const struct catalog_index *key; /* tells rows apart; NULL: nothing does */
     view triggers;                   /* names of its row triggers, by commas; "": none */
-    bool some_columns;               /* a publication has a list of its columns */
-    bool named;                      /* a change speaks of it (else: only a neighbour) */
+    bool some_columns; /* descriptions may leave some out: a publication's list, rules */
+    bool named;        /* a change speaks of it (else: only a neighbour) */
 };
 
 struct catalog {

@@ -21,6 +21,7 @@ static const struct http_route rows[] = {
     {"GET", API "/tables/{table}/export", tables_route_export, HTTP_BLOCKS},
     {"POST", API "/tables/{table}/export", tables_route_into, HTTP_BLOCKS},
     {"GET", API "/trace/{ref}", trace_route_show, HTTP_BLOCKS},
+    {"POST", API "/undo", undo_route_run, HTTP_BLOCKS},
 };
 
 static void metrics(void *self, struct writer *out)

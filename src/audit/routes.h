@@ -35,4 +35,7 @@ void tables_route_into(struct http_call *call);
 /* routes_trace.c */
 void trace_route_show(struct http_call *call);
 
+/* routes_undo.c */
+void undo_route_run(struct http_call *call);
+
 #endif

@@ -53,6 +53,7 @@ struct undo_note { /* a conflict, or a warning */
     size_t column_count;
     view value;      /* that is in the way or missing; null: none */
     view dependents; /* JSON array [{"schema","table","key"}]; null: none */
+    view since;      /* JSON object: the later change of the row; null: none known */
     view words, fix;
 };
 

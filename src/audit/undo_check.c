@@ -72,7 +72,7 @@ static err compare(struct undo_running *run, struct undo_row *row, const struct 
     for (int i = 0; !e && i < row->table->count; i++) {
         const struct catalog_column *column = &row->table->columns[i];
         bool counts = (!row->before || row->set[i]) && value_is_known(&row->after[i]) &&
-                      !column->dropped && !column->generated;
+                      !column->dropped && !column->generated && !column->masked;
         bool same = true, fits = true;
         if (counts) {
             e = undo_same(run, column, &row->after[i], &now[i], &same, &fits);

@@ -21,7 +21,7 @@ static void add_column(struct undo_plan *plan, struct undo_note **note,
 }
 
 struct findings {
-    struct undo_note *missing, *null, *added, *dropped;
+    struct undo_note *missing, *null, *added, *dropped, *masked;
 };
 
 static void examine_insert(struct undo_plan *plan, const struct undo_row *row, int i,
@@ -33,7 +33,10 @@ static void examine_insert(struct undo_plan *plan, const struct undo_row *row, i
     if (column->dropped || column->generated) {
         return;
     }
-    if (value->kind == VALUE_UNKNOWN) {
+    if (column->masked) {
+        add_column(plan, &f->masked, UNDO_BEFORE_IMAGE_MISSING, row, i,
+                   "the source's rules do not store what it held");
+    } else if (value->kind == VALUE_UNKNOWN) {
         add_column(plan, &f->missing, UNDO_BEFORE_IMAGE_MISSING, row, i,
                    "the database did not send what it held");
     } else if (value->kind == VALUE_ABSENT && column->not_null && !column->filled) {
@@ -57,6 +60,9 @@ static void examine_update(struct undo_plan *plan, const struct undo_row *row, i
     if (column->dropped) {
         add_column(plan, &f->dropped, UNDO_COLUMN_DROPPED, row, i,
                    "a column that was changed is gone");
+    } else if (column->masked) {
+        add_column(plan, &f->masked, UNDO_BEFORE_IMAGE_MISSING, row, i,
+                   "the source's rules do not store what it held before");
     } else if (!value_is_known(value)) {
         add_column(plan, &f->missing, UNDO_BEFORE_IMAGE_MISSING, row, i,
                    "the database did not send what it held before");
@@ -72,9 +78,16 @@ static void examine_key(struct undo_plan *plan, struct undo_row *row)
     struct writer text = {0};
     struct undo_note *note = NULL;
 
-    if (key && row->after && !undo_values(row->after, key->columns, key->count, &text)) {
+    bool is_masked = false;
+
+    for (int i = 0; key && i < key->count; i++) {
+        is_masked = is_masked || row->table->columns[key->columns[i]].masked;
+    }
+    if (key && row->after &&
+        (is_masked || !undo_values(row->after, key->columns, key->count, &text))) {
         for (int i = 0; i < key->count; i++) {
-            if (row->after[key->columns[i]].kind != VALUE_TEXT) {
+            bool is_known = row->after[key->columns[i]].kind == VALUE_TEXT;
+            if (!is_known || row->table->columns[key->columns[i]].masked) {
                 add_column(plan, &note, UNDO_BEFORE_IMAGE_MISSING, row, key->columns[i],
                            "its key is not known");
             }
@@ -101,6 +114,10 @@ static void examine_row(struct undo_plan *plan, struct undo_row *row)
     if (f.missing) {
         undo_note_fix(plan, f.missing, history_fix, VIEW_ARG(table));
     }
+    if (f.masked) {
+        undo_note_fix(plan, f.masked,
+                      "put it back by hand; `tidemark source show` has the mask");
+    }
     if (f.added) {
         undo_note_fix(plan, f.added, "give the column a default, or the row by hand");
     }
@@ -110,7 +127,7 @@ static void examine_row(struct undo_plan *plan, struct undo_row *row)
     if (f.dropped) {
         undo_note_fix(plan, f.dropped, "what it held is in `tidemark row show`");
     }
-    row->stopped = row->stopped || f.missing || f.added || f.null || f.dropped;
+    row->stopped = row->stopped || f.missing || f.masked || f.added || f.null || f.dropped;
 }
 
 /* Rows come back without the columns that are gone: said once a table. */

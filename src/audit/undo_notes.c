@@ -222,6 +222,10 @@ static void note_to_json(const struct undo_note *note, struct json_writer *j)
         json_name(j, "dependents");
         json_raw(j, note->dependents);
     }
+    if (note->since.at) {
+        json_name(j, "since");
+        json_raw(j, note->since);
+    }
     json_name(j, "message");
     json_view(j, note->words);
     json_name(j, "fix");

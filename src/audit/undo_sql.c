@@ -66,7 +66,7 @@ void undo_sql_where(const struct catalog_table *table, const int *columns, int c
 
 static bool can_guard(const struct catalog_column *column, const struct value *value)
 {
-    return value_is_known(value) && !column->dropped && !column->generated &&
+    return value_is_known(value) && !column->dropped && !column->generated && !column->masked &&
            (column->compare != COMPARE_NOT || value->kind == VALUE_NULL);
 }
 
