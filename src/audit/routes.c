@@ -9,6 +9,8 @@
 static const struct http_route rows[] = {
     {"GET", API "/sources", sources_route_list, HTTP_BLOCKS},
     {"POST", API "/sources", sources_route_create, HTTP_BLOCKS},
+    {"POST", API "/sources/check", sources_route_check_url, HTTP_BLOCKS},
+    {"POST", API "/sources/{name}/check", sources_route_check, HTTP_BLOCKS},
     {"GET", API "/sources/{name}", sources_route_show, HTTP_BLOCKS},
     {"PATCH", API "/sources/{name}", sources_route_edit, HTTP_BLOCKS},
     {"DELETE", API "/sources/{name}", sources_route_delete, HTTP_BLOCKS},

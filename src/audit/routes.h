@@ -24,6 +24,10 @@ void sources_route_resume(struct http_call *call);
 void sources_route_trail(struct http_call *call);
 void sources_route_tables(struct http_call *call);
 
+/* routes_check.c */
+void sources_route_check_url(struct http_call *call);
+void sources_route_check(struct http_call *call);
+
 /* routes_rows.c */
 void rows_route_show(struct http_call *call);
 void rows_route_diff(struct http_call *call);
