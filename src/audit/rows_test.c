@@ -18,6 +18,7 @@
 #include "audit/inside.h"
 #include "audit/lineage.h"
 #include "audit/records.h"
+#include "audit/retention.h"
 #include "audit/row.h"
 
 #define SEED 20261120
@@ -619,6 +620,60 @@ static void a_trace_tells_who_with_what_and_what_came_after(void **state)
     arena_fini(&arena);
 }
 
+static int64_t kept_ms(struct world *w)
+{
+    struct topic_settings settings;
+
+    topic_settings_get(w->topic, &settings);
+    return settings.retention_ms;
+}
+
+static void a_new_time_to_keep_spares_tables_that_were_set_by_hand(void **state)
+{
+    struct world *w = *state;
+    int64_t preset = kept_ms(w);
+
+    assert_int_equal(retention_change(&w->source, preset, 86400000), OK);
+    assert_int_equal(kept_ms(w), 86400000);
+    assert_int_equal(retention_change(&w->source, preset, -1), OK);
+    assert_int_equal(kept_ms(w), 86400000);
+    assert_int_equal(retention_change(&w->source, 86400000, -1), OK);
+    assert_int_equal(kept_ms(w), -1);
+}
+
+/* Rows of a table without a key are alike: each is there as often as it was put there. */
+static void rows_without_a_key_are_counted(void **state)
+{
+    struct world *w = *state;
+    struct ref table = {.schema = VIEW("public"), .table = VIEW("orders")};
+    struct asof_query query = {.source = &w->source, .table = &table, .path = ""};
+    struct relation keyless = *w->relation;
+    struct column all[COLUMNS];
+    struct asof_about about;
+    struct asof *asof;
+
+    memcpy(all, columns, sizeof(all));
+    for (int i = 0; i < COLUMNS; i++) {
+        all[i].key = true;
+    }
+    keyless.columns = all;
+    keyless.identity = 'f';
+    assert_int_equal(ledger_describe(w->source.ledger, &keyless, &w->relation), OK);
+    insert(w, "1", "a", "1", NULL);
+    insert(w, "1", "a", "1", NULL);
+    insert(w, "1", "a", "1", "x");
+    commit(w, NULL);
+    add(w, CHANGE_DELETE)->before = image(w, (const char *const[]){"1", "a", "1", NULL});
+    struct change *c = add(w, CHANGE_UPDATE);
+    c->before = image(w, (const char *const[]){"1", "a", "1", "x"});
+    c->after = image(w, (const char *const[]){"1", "a", "1", NULL});
+    query.until.lsn = commit(w, NULL);
+    assert_int_equal(asof_fold(&query, &asof), OK);
+    asof_about(asof, &about);
+    assert_int_equal(about.rows, 2);
+    asof_close(asof);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -635,6 +690,9 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_trace_tells_who_with_what_and_what_came_after, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_new_time_to_keep_spares_tables_that_were_set_by_hand,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(rows_without_a_key_are_counted, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
