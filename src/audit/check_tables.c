@@ -135,13 +135,14 @@ static const char *owner_fix(struct checking *c, const struct setup_table *table
     struct writer out = {0};
 
     for (size_t i = 0; i < count; i++) {
-        if (!tables[i].skipped && lacks(&tables[i], LACK_OWNER) && !said_before(tables, i)) {
+        if (!tables[i].skipped && lacks(&tables[i], LACK_OWNER) && tables[i].owner.len &&
+            !said_before(tables, i)) {
             write_format(&out, "%sGRANT ", out.len ? " " : "");
             pg_quote_name(&out, tables[i].owner);
             write_format(&out, " TO %s;", c->role);
         }
     }
-    write_format(&out, " or let the owner run what --by-hand prints");
+    write_format(&out, "%slet the owner run what --by-hand prints", out.len ? " or " : "");
     const char *text = arena_text(c->arena, writer_view(&out));
     writer_fini(&out);
     return text;

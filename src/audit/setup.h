@@ -36,7 +36,7 @@ struct setup_table {
     bool has_large;    /* values are stored out of line now */
     bool may_read;     /* SELECT is granted */
     bool is_owned;     /* may be altered and published by us */
-    view owner;        /* role */
+    view owner;        /* role; empty: a superuser, whose rights nobody lends */
     bool skipped;      /* keyless, and so chosen */
     bool insert_only;  /* only inserts are published */
     bool makes_full;   /* gets REPLICA IDENTITY FULL */
