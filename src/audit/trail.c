@@ -220,12 +220,19 @@ err trail_open(const struct trail_config *config, struct trail **out)
     pthread_cond_init(&t->news, &clock);
     pthread_condattr_destroy(&clock);
     t->worker = (struct worker){.name = "trail", .turn = turn, .self = t};
+    t->teller = (struct worker){.name = "trail-teller", .turn = trail_teller_turn, .self = t};
     err e = trail_index_open(config->os, t->path, identity_of(&arena, config),
                              config->memory_bytes, config->block_changes, &t->index);
     arena_fini(&arena);
     if (!e) {
         begin_state(t);
         e = worker_start(&t->worker, config->os);
+    }
+    if (!e) {
+        e = worker_start(&t->teller, config->os);
+        if (e) {
+            worker_stop(&t->worker);
+        }
     }
     if (e) {
         trail_index_close(t->index);
@@ -247,6 +254,8 @@ void trail_close(struct trail *trail)
     pthread_cond_broadcast(&trail->news);
     pthread_mutex_unlock(&trail->lock);
     if (trail->index) {
+        worker_stop(&trail->teller);
+        trail_teller_end(trail);
         worker_stop(&trail->worker);
         trail_reader_free(trail->reader);
         trail_index_close(trail->index);

@@ -86,6 +86,21 @@ MUST_CHECK err trail_find(struct trail *trail, const struct trail_query *query,
                           err (*each)(void *self, const struct trail_hit *hit), void *self,
                           struct trail_found *out);
 
+/* Every change behind query.cursor that is found, as it comes, oldest first, on a thread of the
+ * trail's own. The caller's memory until done(), which runs once: is_gone() said so, each()
+ * failed, or the trail closes. query.limit is not looked at. */
+struct trail_follower {
+    struct trail_query query;
+    err (*each)(void *self, const struct trail_hit *hit);
+    bool (*is_gone)(void *self); /* asked now and then */
+    void (*done)(void *self);
+    void *self;
+    struct trail_follower *next; /* the trail's */
+    struct trail *trail;         /* the trail's */
+    struct job job;              /* the trail's */
+};
+void trail_follow(struct trail *trail, struct trail_follower *follower);
+
 struct trail_state {
     int64_t changes; /* numbered so far */
     uint64_t lsn;    /* the last seal taken in */

@@ -12,19 +12,24 @@ struct trail {
     char *source, *path;
     struct trail_index *index;
     struct worker worker;
-    struct terms terms;          /* the worker's */
-    struct trail_reader *reader; /* the worker's */
-    struct trail_position at;    /* the worker's: behind the last change that is in */
-    int64_t seal_in;             /* the worker's: number of the last seal that is in */
-    uint64_t lsn_in;             /* the worker's: where that one ends */
-    int64_t committed_us;        /* the worker's: of the last change */
-    int64_t cooled_ms;           /* the worker's: when old blocks were last looked for */
-    pthread_mutex_t lock;        /* all below */
+    struct worker teller;             /* of followers */
+    struct trail_follower *followers; /* the teller's */
+    struct terms terms;               /* the worker's */
+    struct trail_reader *reader;      /* the worker's */
+    struct trail_position at;         /* the worker's: behind the last change that is in */
+    int64_t seal_in;                  /* the worker's: number of the last seal that is in */
+    uint64_t lsn_in;                  /* the worker's: where that one ends */
+    int64_t committed_us;             /* the worker's: of the last change */
+    int64_t cooled_ms;                /* the worker's: when old blocks were last looked for */
+    pthread_mutex_t lock;             /* all below */
     pthread_cond_t news;
     struct trail_state state;
     int64_t seal; /* seal_in, as others may know it */
     bool ends;
 };
+
+int64_t trail_teller_turn(struct worker *worker, struct job *jobs);
+void trail_teller_end(struct trail *trail); /* the teller has stopped */
 
 /* Nothing counts as taken in from now on, so that who waits for it waits for the mending. */
 void trail_note_damage(struct trail *trail);
