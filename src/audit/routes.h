@@ -42,4 +42,10 @@ void trace_route_show(struct http_call *call);
 /* routes_undo.c */
 void undo_route_run(struct http_call *call);
 
+/* routes_changes.c */
+void changes_route_list(struct http_call *call);
+void changes_route_follow(struct http_call *call);
+void changes_route_stats(struct http_call *call);
+void changes_route_show(struct http_call *call);
+
 #endif
