@@ -264,6 +264,26 @@ static void image_to_json(const char *name, const struct undo_row *row,
     json_end_object(j);
 }
 
+/* What an update puts back, as old and new: what is there now, and what comes. */
+static void fields_to_json(const struct undo_row *row, struct json_writer *j)
+{
+    json_name(j, "fields");
+    json_array(j);
+    for (int i = 0; undo_row_kind(row) == UNDO_UPDATE && i < row->table->count; i++) {
+        if (row->set[i] && !row->table->columns[i].dropped) {
+            json_object(j);
+            json_name(j, "name");
+            json_view(j, row->table->columns[i].name);
+            json_name(j, "old");
+            json_view(j, row->after[i].kind == VALUE_TEXT ? row->after[i].text : (view){0});
+            json_name(j, "new");
+            json_view(j, row->before[i].kind == VALUE_TEXT ? row->before[i].text : (view){0});
+            json_end_object(j);
+        }
+    }
+    json_end_array(j);
+}
+
 static void step_to_json(const struct undo_step *step, struct json_writer *j)
 {
     static const char *const parts[] = {"whole", "make_room", "complete"};
@@ -286,6 +306,7 @@ static void step_to_json(const struct undo_step *step, struct json_writer *j)
     json_view(j, writer_view(&key));
     image_to_json("now", row, row->after, j);
     image_to_json("then", row, row->before, j);
+    fields_to_json(row, j);
     json_name(j, "sql");
     json_view(j, step->sql);
     json_end_object(j);
