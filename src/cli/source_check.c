@@ -77,10 +77,10 @@ static const char *plural(int64_t count)
 static void print_check(const struct json *answer)
 {
     const struct json *findings = json_get(answer, "findings");
-    view server = json_word(answer, "server");
+    view found = json_word(answer, "server");
     int64_t tables = json_amount(answer, "tables");
 
-    printf("%.*s%s%.*s\n", VIEW_ARG(server), server.len ? " at " : "",
+    printf("%.*s%s%.*s\n", VIEW_ARG(found), found.len ? " at " : "",
            VIEW_ARG(json_word(answer, "url")));
     for (const struct json *f = findings ? findings->inside : NULL; f; f = f->next) {
         print_finding(f);
