@@ -234,8 +234,8 @@ err pg_stream_status(struct pg *pg, uint64_t written, uint64_t flushed, bool rep
     uint8_t message[STATUS_BYTES] = {'r'};
 
     assert(pg->streams);
-    assert(flushed <= written);
-    put_u64(message + 1, written);
+    /* Messages tell where they stand, which may be before the end of their commit. */
+    put_u64(message + 1, written > flushed ? written : flushed);
     put_u64(message + 9, flushed);
     put_u64(message + 17, flushed);
     put_u64(message + 25, (uint64_t)(os->now_ms(os) * 1000 - EPOCH_2000_US));
