@@ -1,15 +1,21 @@
 /* retention.h - how long changes are kept; internal to audit/.
  *
  * Three ages: hot (in the index of the trail: hot_ms), cold (in the topic alone: searches read
- * through it and say so), gone (keep_ms: the topic's retention.ms took it; its seals stand, so
- * the proof still holds). A table may differ: retention.ms set on its topic by hand stays. */
+ * through it and say so), gone (the topic's retention.ms took it; its seals stand, so the proof
+ * still holds). Tables may differ: keep rules are SCHEMA.TABLE=TIME by commas, with * and ?,
+ * and the first that fits counts, else keep_ms.
+ *
+ *   public.logs=30d, audit.*=-1        (-1: for ever) */
 #ifndef TIDEMARK_AUDIT_RETENTION_H
 #define TIDEMARK_AUDIT_RETENTION_H
 
 #include "audit/source.h"
 
-/* keep_ms was changed: topics of captured tables that still had from_ms get to_ms (-1: for
- * ever). May block. */
-MUST_CHECK err retention_change(struct source *source, int64_t from_ms, int64_t to_ms);
+/* ERR_INVALID names the rule that makes no sense. rules may be NULL. */
+MUST_CHECK err retention_check(const char *rules);
+/* What holds for one table, in milliseconds; rules as checked. */
+int64_t retention_of(const char *rules, int64_t keep_ms, view schema, view table);
+/* Topics of captured tables whose retention.ms is another get what holds. May block. */
+MUST_CHECK err retention_apply(struct source *source, const char *rules, int64_t keep_ms);
 
 #endif

@@ -628,17 +628,22 @@ static int64_t kept_ms(struct world *w)
     return settings.retention_ms;
 }
 
-static void a_new_time_to_keep_spares_tables_that_were_set_by_hand(void **state)
+static void a_time_to_keep_holds_for_all_tables_but_those_named(void **state)
 {
     struct world *w = *state;
-    int64_t preset = kept_ms(w);
+    static const char *const rules = "public.logs = 30d, audit.*=-1,public.o*s=2h";
 
-    assert_int_equal(retention_change(&w->source, preset, 86400000), OK);
+    assert_int_equal(retention_check(rules), OK);
+    assert_int_equal(retention_check(NULL), OK);
+    assert_int_equal(retention_check("orders=1d"), ERR_INVALID);
+    assert_int_equal(retention_check("public.orders"), ERR_INVALID);
+    assert_int_equal(retention_of(rules, 5, VIEW("public"), VIEW("logs")), 2592000000);
+    assert_int_equal(retention_of(rules, 5, VIEW("audit"), VIEW("x")), -1);
+    assert_int_equal(retention_of(rules, 5, VIEW("public"), VIEW("items")), 5);
+    assert_int_equal(retention_apply(&w->source, NULL, 86400000), OK);
     assert_int_equal(kept_ms(w), 86400000);
-    assert_int_equal(retention_change(&w->source, preset, -1), OK);
-    assert_int_equal(kept_ms(w), 86400000);
-    assert_int_equal(retention_change(&w->source, 86400000, -1), OK);
-    assert_int_equal(kept_ms(w), -1);
+    assert_int_equal(retention_apply(&w->source, rules, 86400000), OK);
+    assert_int_equal(kept_ms(w), 7200000);
 }
 
 /* Rows of a table without a key are alike: each is there as often as it was put there. */
@@ -690,7 +695,7 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_trace_tells_who_with_what_and_what_came_after, setup,
                                         teardown),
-        cmocka_unit_test_setup_teardown(a_new_time_to_keep_spares_tables_that_were_set_by_hand,
+        cmocka_unit_test_setup_teardown(a_time_to_keep_holds_for_all_tables_but_those_named,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(rows_without_a_key_are_counted, setup, teardown),
     };
