@@ -80,6 +80,40 @@ static void keep_place(struct ledger *l, const struct seal_range *range)
     place->offset = range->to;
 }
 
+/* Their "text" is JSON of snapshot.c's and capture's own. */
+static void keep_snapshot(struct ledger *l, view note, const struct json *about)
+{
+    struct ledger_snapshot *s = &l->snapshot;
+    view text = VIEW("{}");
+
+    if (json_get_text(about, "text", &text)) {
+        text = VIEW("{}");
+    }
+    if (view_is_text(note, "chunk") && s->about.at) {
+        s->chunks = array_room(s->chunks, s->count, &l->snapshot_room, sizeof(view));
+        s->chunks[s->count++] = arena_copy(&l->snapshot_arena, text);
+        return;
+    }
+    bool begins = view_is_text(note, "snapshot");
+    if (begins || view_is_text(note, "snapshot done")) {
+        arena_reset(&l->snapshot_arena);
+        s->count = 0;
+        s->about = begins ? arena_copy(&l->snapshot_arena, text) : (view){0};
+    }
+}
+
+void ledger_snapshot(struct ledger *l, struct arena *arena, struct ledger_snapshot *out)
+{
+    pthread_mutex_lock(&l->lock);
+    *out = (struct ledger_snapshot){.count = l->snapshot.count};
+    out->about = l->snapshot.about.at ? arena_copy(arena, l->snapshot.about) : (view){0};
+    out->chunks = arena_take(arena, (out->count + 1) * sizeof(view));
+    for (size_t i = 0; i < out->count; i++) {
+        out->chunks[i] = arena_copy(arena, l->snapshot.chunks[i]);
+    }
+    pthread_mutex_unlock(&l->lock);
+}
+
 static err keep_note(struct ledger *l, const struct ledger_entry *entry, struct arena *arena)
 {
     struct json *json = NULL;
@@ -91,6 +125,7 @@ static err keep_note(struct ledger *l, const struct ledger_entry *entry, struct 
     if (e || !about) {
         return e;
     }
+    keep_snapshot(l, entry->words, about);
     if (view_is_text(entry->words, "begin")) {
         e = json_get_text(about, "lsn", &text);
         return e ? e : lsn_parse(text, &l->end.to);
@@ -225,6 +260,8 @@ void ledger_close(struct ledger *l)
     map_fini(&l->tables);
     map_fini(&l->places);
     free(l->versions);
+    free(l->snapshot.chunks);
+    arena_fini(&l->snapshot_arena);
     seal_digest_free(l->between);
     topic_drop(l->topic);
     pthread_mutex_destroy(&l->writer);

@@ -64,6 +64,13 @@ struct ledger_end {
     int32_t timeline;
 };
 void ledger_end(struct ledger *ledger, struct ledger_end *out);
+/* A snapshot that was begun and is not done: notes "snapshot", "chunk"..., "snapshot done". */
+struct ledger_snapshot {
+    view about;   /* of the note "snapshot": JSON; null: none under way */
+    view *chunks; /* of the notes "chunk" */
+    size_t count;
+};
+void ledger_snapshot(struct ledger *ledger, struct arena *arena, struct ledger_snapshot *out);
 /* Where a partition's next seal begins; 0 when it was never sealed. */
 int64_t ledger_sealed(struct ledger *ledger, view topic, int32_t partition);
 

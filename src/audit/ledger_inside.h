@@ -38,6 +38,9 @@ struct ledger {
     struct map tables; /* struct ledger_table_slot */
     struct map places; /* struct ledger_place */
     struct ledger_end end;
+    struct ledger_snapshot snapshot; /* texts in snapshot_arena */
+    size_t snapshot_room;
+    struct arena snapshot_arena;
 };
 
 /* An entry as it stands in a record. *table and the arrays are the arena's or, *table, new and

@@ -16,6 +16,7 @@ static const struct http_route rows[] = {
     {"DELETE", API "/sources/{name}", sources_route_delete, HTTP_BLOCKS},
     {"POST", API "/sources/{name}/pause", sources_route_pause, HTTP_BLOCKS},
     {"POST", API "/sources/{name}/resume", sources_route_resume, HTTP_BLOCKS},
+    {"POST", API "/sources/{name}/snapshot", sources_route_snapshot, HTTP_BLOCKS},
     {"GET", API "/sources/{name}/trail", sources_route_trail, HTTP_BLOCKS},
     {"GET", API "/sources/{name}/tables", sources_route_tables, HTTP_BLOCKS},
     {"GET", API "/changes", changes_route_list, HTTP_BLOCKS},

@@ -21,6 +21,7 @@ void sources_route_edit(struct http_call *call);
 void sources_route_delete(struct http_call *call);
 void sources_route_pause(struct http_call *call);
 void sources_route_resume(struct http_call *call);
+void sources_route_snapshot(struct http_call *call);
 void sources_route_trail(struct http_call *call);
 void sources_route_tables(struct http_call *call);
 

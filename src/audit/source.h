@@ -76,7 +76,9 @@ struct source {
     struct audit *audit;
     struct ledger *ledger;
     struct trail *trail;
+    char *password;          /* from its file; NULL: the URL's user needs none */
     struct capture *capture; /* NULL: no thread */
+    pthread_mutex_t life;    /* over create, edit, pause, resume, remove */
     pthread_mutex_t lock;    /* status */
     struct source_status status;
     _Atomic uint32_t holders;
