@@ -45,13 +45,14 @@ objects = $(patsubst src/%.c,$(BUILD)/$(1)/%.o,$(filter $(foreach m,$(2),src/$(m
 module_of = $(word 2,$(subst /, ,$(1)))
 test_name = $(BUILD)/$(2)/$(subst /,_,$(patsubst src/%_test.c,%,$(1)))
 
-.PHONY: all test-programs fuzz-programs run test unit soak asan tsan fuzz tidy bench install \
+.PHONY: all test-programs fuzz-programs run run-log test unit soak asan tsan fuzz tidy bench install \
         clean help deps
 all: $(BUILD)/tidemark test-programs
 
 help:
 	@echo "make            build/tidemark and build/test/*"
-	@echo "make run        the main job on real input"
+	@echo "make run        the main job on real input: a mistake in a database, found and undone"
+	@echo "make run-log    the log's: a million records, a kill -9, nothing lost"
 	@echo "make test       unit tests and whole-program tests (sanitizers on)"
 	@echo "make unit       unit tests alone;  unit-MODULE for one folder"
 	@echo "make soak       long proofs: crash loops, fuzzing, simulation"
@@ -131,10 +132,13 @@ fuzz: fuzz-programs
 	tools/fuzz $(BUILD)/fuzz $${FUZZ_SECONDS:-60}
 tidy:
 	tools/tidy
-run: DEPS_FOR = run
+run run-log: DEPS_FOR = run
 run: deps
 	$(MAKE) $(BUILD)/tidemark
 	tools/demo $(BUILD)/tidemark
+run-log: deps
+	$(MAKE) $(BUILD)/tidemark
+	tools/demo-log $(BUILD)/tidemark
 test: DEPS_FOR = test
 test: deps
 	$(MAKE) tidy all asan $(BUILD)/tsan/tidemark fuzz-programs
