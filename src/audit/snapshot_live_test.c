@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -422,6 +423,232 @@ static void finished_chunks_are_not_read_again(void **state)
     collected_fini(&second);
 }
 
+/* A stream of plain transactions, as far as these tests need it: relations by the catalog, keys
+ * and inserts as the messages have them. */
+struct follower {
+    struct pg *stream;
+    struct snapshot *snapshot;
+    struct collected *c;
+    struct snapshot_table *table;
+    uint32_t xid;
+    uint64_t end_lsn;
+    struct map live; /* id -> newest n, by what came: reads and changes in their order */
+    struct arena arena;
+};
+
+static void put_row(struct follower *f, const struct value *values)
+{
+    view key = arena_copy(&f->arena, values[0].text);
+
+    (void)map_put(&f->live, key, arena_text(&f->arena, values[2].text));
+}
+
+static err follow_row(void *self, int worker, const struct change *change)
+{
+    struct follower *f = self;
+
+    (void)worker;
+    assert_true(change->place.commit_lsn > 0);
+    f->c->rows++;
+    put_row(f, change->after);
+    return OK;
+}
+
+static err follow_chunk(void *self, int worker, view note)
+{
+    struct follower *f = self;
+
+    return collect_chunk(f->c, worker, note);
+}
+
+static struct change change_of(struct follower *f, const struct pgoutput_message *m)
+{
+    struct change change = {.relation = f->table->relation,
+                            .before = m->old.values,
+                            .after = m->new.values,
+                            .place = {.xid = f->xid, .commit_lsn = 1}};
+
+    change.kind = m->kind == PGOUTPUT_INSERT   ? CHANGE_CREATE
+                  : m->kind == PGOUTPUT_UPDATE ? CHANGE_UPDATE
+                  : m->kind == PGOUTPUT_DELETE ? CHANGE_DELETE
+                                               : CHANGE_MESSAGE;
+    change.prefix = m->prefix;
+    change.content = m->content;
+    return change;
+}
+
+static void follow_message(struct follower *f, view payload)
+{
+    struct arena arena = {0};
+    struct pgoutput_message m;
+
+    must(pgoutput_decode(&arena, payload, false, &m));
+    if (m.kind == PGOUTPUT_BEGIN) {
+        f->xid = m.xid;
+    } else if (m.kind == PGOUTPUT_COMMIT) {
+        f->end_lsn = m.end_lsn;
+    } else if (m.kind != PGOUTPUT_RELATION && m.kind != PGOUTPUT_TYPE) {
+        struct change change = change_of(f, &m);
+        must(snapshot_follow(f->snapshot, &change));
+        if (change.before) { /* gone, or under another key */
+            (void)map_remove(&f->live, change.before[0].text);
+        }
+        if (change.after) {
+            put_row(f, change.after);
+        }
+    }
+    arena_fini(&arena);
+}
+
+static void follow_until_done(struct follower *f)
+{
+    struct pg_stream_item item;
+    bool done = false;
+
+    while (!done) {
+        err e = pg_stream_next(f->stream, 100, &item);
+        if (e != ERR_TIMEOUT) {
+            must(e);
+            if (item.is_data) {
+                follow_message(f, item.payload);
+            }
+            must(pg_stream_status(f->stream, item.wal_end, f->end_lsn, false));
+        }
+        must(snapshot_wait(f->snapshot, 0, &done));
+    }
+}
+
+static void *write_all_the_time(void *self)
+{
+    _Atomic bool *ends = self;
+    struct pg *writer = NULL;
+
+    must(pg_open(&(struct pg_target){.url = url}, &writer));
+    for (int i = 0; !atomic_load(ends); i++) {
+        must(pg_run(writer,
+                    "UPDATE live.wide SET extra = extra + 1 WHERE id %% 97 = %d; "
+                    "INSERT INTO live.wide VALUES (%d, 'new', 1); "
+                    "DELETE FROM live.wide WHERE id = %d; "
+                    "UPDATE live.wide SET id = id + 1000000 WHERE id = %d",
+                    i % 97, 100000 + i, 11 + 7 * i, 13 + 7 * i));
+    }
+    pg_close(writer);
+    return NULL;
+}
+
+/* What came, reads and changes in their order, makes the table as it is in the end. */
+static void check_live(struct follower *f)
+{
+    struct pg_rows *rows = NULL;
+
+    must(pg_query(pg, "SELECT id::text, extra::text FROM live.wide", NULL, 0, &rows));
+    assert_int_equal(f->live.count, pg_row_count(rows));
+    for (size_t i = 0; i < pg_row_count(rows); i++) {
+        const char *n = map_get(&f->live, pg_value(rows, i, 0));
+        assert_non_null(n);
+        assert_true(view_is_text(pg_value(rows, i, 1), n));
+    }
+    pg_rows_free(rows);
+}
+
+static void follow_to_the_end(struct follower *f)
+{
+    struct pg_rows *rows = NULL;
+    uint64_t now = 0;
+    struct pg_stream_item item;
+
+    must(pg_query(pg, "SELECT pg_current_wal_insert_lsn()", NULL, 0, &rows));
+    must(lsn_parse(pg_value(rows, 0, 0), &now));
+    pg_rows_free(rows);
+    must(pg_run(pg, "SELECT pg_logical_emit_message(true, 'end', 'end')"));
+    while (f->end_lsn <= now) {
+        err e = pg_stream_next(f->stream, 1000, &item);
+        if (e != ERR_TIMEOUT) {
+            must(e);
+            if (item.is_data) {
+                follow_message(f, item.payload);
+            }
+        }
+    }
+}
+
+static void watermarks_and_the_stream_make_the_table_as_it_is(void **state)
+{
+    struct follower f = {.stream = replication()};
+    struct snapshot_table table;
+    struct setup_slot slot;
+    struct collected c;
+    pthread_t writer;
+    _Atomic bool ends = false;
+
+    (void)state;
+    make_shop();
+    must(pg_run(pg,
+                "DROP PUBLICATION IF EXISTS live; CREATE PUBLICATION live FOR TABLE live.wide; "
+                "INSERT INTO live.wide SELECT i, repeat('x', 300), 0 "
+                "FROM generate_series(1, 30000) i; ANALYZE live.wide"));
+    must(setup_slot(f.stream, "live", &slot));
+    must(pg_stream_start(f.stream, "live", 0,
+                         "proto_version '1', publication_names '\"live\"', messages 'true'"));
+    collected_init(&c);
+    table = table_named("wide");
+    f.c = &c;
+    f.table = &table;
+    const struct snapshot_target target = {follow_row, follow_chunk, &f};
+    const struct snapshot_config config = {.os = os_real(),
+                                           .database = {.url = url},
+                                           .id = 77,
+                                           .workers = 2,
+                                           .chunk_rows = 1000,
+                                           .tables = &table,
+                                           .table_count = 1};
+    assert_int_equal(pthread_create(&writer, NULL, write_all_the_time, &ends), 0);
+    must(snapshot_start(&config, &target, &f.snapshot));
+    follow_until_done(&f);
+    atomic_store(&ends, true);
+    pthread_join(writer, NULL);
+    follow_to_the_end(&f);
+    check_live(&f);
+    assert_true(c.rows < 30000 + 1000);
+    assert_true(c.rows > 20000);
+    snapshot_stop(f.snapshot);
+    pg_close(f.stream);
+    must(setup_slot_drop(pg, "live"));
+    must(pg_run(pg, "DROP PUBLICATION live"));
+    relation_drop(table.relation);
+    map_fini(&f.live);
+    arena_fini(&f.arena);
+    collected_fini(&c);
+}
+
+static void a_stopped_snapshot_lets_go_at_once(void **state)
+{
+    struct snapshot_table table;
+    struct snapshot *snapshot = NULL;
+    struct collected c;
+    bool done = false;
+
+    (void)state;
+    make_shop();
+    must(pg_run(pg, "INSERT INTO live.wide SELECT i, repeat('x', 300), 0 "
+                    "FROM generate_series(1, 3000) i"));
+    collected_init(&c);
+    table = table_named("wide");
+    const struct snapshot_target target = {collect_row, collect_chunk, &c};
+    struct snapshot_config config = {.os = os_real(),
+                                     .database = {.url = url},
+                                     .workers = 2,
+                                     .tables = &table,
+                                     .table_count = 1};
+    must(snapshot_start(&config, &target, &snapshot)); /* nobody follows: it waits for ever */
+    must(snapshot_wait(snapshot, 50, &done));
+    assert_false(done);
+    snapshot_stop(snapshot);
+    assert_int_equal(c.rows, 0);
+    relation_drop(table.relation);
+    collected_fini(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -435,6 +662,8 @@ int main(void)
         cmocka_unit_test_setup(the_context_function_comes_and_goes, need_server),
         cmocka_unit_test_setup(an_exported_snapshot_gives_each_row_once, need_server),
         cmocka_unit_test_setup(finished_chunks_are_not_read_again, need_server),
+        cmocka_unit_test_setup(watermarks_and_the_stream_make_the_table_as_it_is, need_server),
+        cmocka_unit_test_setup(a_stopped_snapshot_lets_go_at_once, need_server),
     };
 
     return cmocka_run_group_tests(tests, setup_group, teardown_group);
