@@ -11,7 +11,9 @@
  * messages; they are decoded when it is given, with the descriptions that came among them.
  * 3. Descriptions are numbered as they come (arrivals): an older one never replaces a newer.
  * 4. A description out of an aborted subtransaction of a committed transaction counts: the
- * server tells each table once a transaction, and again whenever it has changed.
+ * server tells each table once a transaction, and again whenever it has changed. 5. In a stream
+ * rows tell their subtransaction, messages the transaction alone: one that may be out of an
+ * aborted subtransaction makes the transaction doubtful, and no doubtful one is given.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "audit/stitch_inside.h"
 
@@ -19,12 +21,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The last row of those of a subtransaction and all that began after it. */
+struct mark {
+    uint32_t xid;
+    int64_t number; /* among the transaction's records, from 1 */
+};
+
 /* A transaction that waits for its end: streamed, or prepared. */
 struct held {
     uint32_t xid;
     bool streamed; /* its messages carry an xid */
     bool prepared;
-    int64_t messages; /* logical ones in it */
+    bool has_messages;    /* logical ones */
+    bool doubtful;        /* invariant 5 */
+    int64_t last_message; /* number of the last under the transaction's own xid; 0: none */
+    struct mark *marks;
+    size_t mark_count, mark_room; /* streamed: by xid, which is also by number */
     uint32_t *aborted;
     size_t aborted_count, aborted_room; /* subtransactions */
     struct relations relations;         /* its own */
@@ -52,6 +64,7 @@ err stitch_new(const struct stitch_config *config, const struct stitch_target *t
     }
     s->target = *target;
     s->rule = config->rule;
+    s->gives_doubtful = config->gives_doubtful;
     spool_open(&s->spools, &s->waiting);
     *out = s;
     return OK;
@@ -61,6 +74,7 @@ static void held_free(struct held *held)
 {
     relations_fini(&held->relations);
     spool_close(&held->spool);
+    free(held->marks);
     free(held->aborted);
     free(held);
 }
@@ -183,7 +197,7 @@ MUST_CHECK static err give_held(struct stitch *s, struct held *held,
     if (held->aborted_count) {
         qsort(held->aborted, held->aborted_count, sizeof(*held->aborted), order_xids);
     }
-    if (held->messages) {
+    if (held->has_messages) {
         e = find_context(s, held, &ahead);
     }
     e = e ? e : give_walked(s, held, &walk);
@@ -276,8 +290,47 @@ MUST_CHECK static err take_held_logical(struct stitch *s, view message, bool *ou
     if (e) {
         return e;
     }
-    s->open->messages += m.transactional ? 1 : 0;
-    return m.transactional ? OK : give_outside(s, &m);
+    if (!m.transactional) {
+        return give_outside(s, &m);
+    }
+    s->open->has_messages = true;
+    if (m.xid == s->open->xid) {
+        s->open->last_message = s->open->spool.records + 1;
+    }
+    return OK;
+}
+
+/* xids wrap. */
+static bool is_before(uint32_t xid, uint32_t other)
+{
+    return (int32_t)(xid - other) < 0;
+}
+
+/* A row of that xid is next: what it ends or comes after is of no more interest. */
+static void mark_row(struct held *held, uint32_t xid)
+{
+    while (held->mark_count && !is_before(held->marks[held->mark_count - 1].xid, xid)) {
+        held->mark_count--;
+    }
+    held->marks =
+        array_room(held->marks, held->mark_count, &held->mark_room, sizeof(*held->marks));
+    held->marks[held->mark_count++] = (struct mark){xid, held->spool.records + 1};
+}
+
+/* What came before a row of an older xid was before the subtransaction, or ended before it. */
+static int64_t last_before(const struct held *held, uint32_t subxid)
+{
+    size_t low = 0, high = held->mark_count;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (is_before(held->marks[middle].xid, subxid)) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low ? held->marks[low - 1].number : 0;
 }
 
 MUST_CHECK static err take_held(struct stitch *s, uint64_t wal, view message)
@@ -304,6 +357,8 @@ MUST_CHECK static err take_held(struct stitch *s, uint64_t wal, view message)
         e = describe_prepared(s, &record);
     } else if (kind == PGOUTPUT_MESSAGE) {
         e = take_held_logical(s, message, &outside);
+    } else if (held->streamed && kind != PGOUTPUT_RELATION && kind != PGOUTPUT_TYPE) {
+        mark_row(held, record.xid);
     }
     return e || outside ? e : spool_add(&held->spool, &record);
 }
@@ -373,6 +428,7 @@ static void abort_stream(struct stitch *s, const struct pgoutput_message *m)
     held->aborted = array_room(held->aborted, held->aborted_count, &held->aborted_room,
                                sizeof(*held->aborted));
     held->aborted[held->aborted_count++] = m->subxid;
+    held->doubtful = held->doubtful || held->last_message > last_before(held, m->subxid);
 }
 
 /* c, p, K, r: the end of what was kept under that xid. */
@@ -395,6 +451,13 @@ MUST_CHECK static err end_held(struct stitch *s, const struct pgoutput_message *
     if (m->kind == PGOUTPUT_ROLLBACK_PREPARED) {
         held_drop(s, held);
         return OK;
+    }
+    if (held->doubtful && !s->gives_doubtful) {
+        s->wants_plain = true;
+        return fault(ERR_CONFLICT,
+                     "transaction %u rolled savepoints back that may have had context of their "
+                     "own: it is to be read again as a whole",
+                     m->xid);
     }
     return give_held(s, held, m);
 }
@@ -479,6 +542,11 @@ size_t stitch_memory(const struct stitch *s)
 int64_t stitch_spooled(const struct stitch *s)
 {
     return s->spools.file_bytes;
+}
+
+bool stitch_wants_plain(const struct stitch *s)
+{
+    return s->wants_plain;
 }
 
 int64_t stitch_malformed(const struct stitch *s)

@@ -44,6 +44,7 @@ struct stitch_config {
     const char *spool_folder; /* made when missing */
     size_t memory_bytes;      /* of all transactions under way, then the spool */
     enum context_rule rule;
+    bool gives_doubtful; /* of recordings, which cannot be read again: stitch_wants_plain */
 };
 
 struct stitch;
@@ -54,6 +55,11 @@ void stitch_free(struct stitch *stitch); /* accepts NULL */
  * kept as {"$raw": text}; null and what is no object become {} and {"$value": ...}; of one that
  * is larger than CONTEXT_BYTES_MAX its size is left, {"$too_large": bytes}. */
 MUST_CHECK err stitch_feed(struct stitch *stitch, uint64_t wal, view message);
+/* In streams the server tells of rows, but not of messages, to which savepoint they belong.
+ * When a streamed transaction commits in which a message may be out of a savepoint that was
+ * rolled back, feed gives ERR_CONFLICT and this is true: connect again without streaming, and
+ * the server itself leaves out what does not stand. */
+bool stitch_wants_plain(const struct stitch *stitch);
 bool stitch_is_between(const struct stitch *stitch); /* nothing is under way */
 size_t stitch_memory(const struct stitch *stitch);
 int64_t stitch_spooled(const struct stitch *stitch);   /* bytes in files now */

@@ -28,7 +28,8 @@ struct stitch {
     struct stitch_target target;
     enum context_rule rule;
     enum stitch_state state;
-    bool failed;
+    bool gives_doubtful; /* as configured */
+    bool failed, wants_plain;
     struct arena arena; /* of one message */
 
     struct relations relations;

@@ -100,7 +100,7 @@ static void open_scene(struct scene *s, enum context_rule rule, size_t memory_by
 
     *s = (struct scene){.folder = "/tmp/stitch-test-XXXXXX"};
     assert_non_null(mkdtemp(s->folder));
-    struct stitch_config config = {os_real(), s->folder, memory_bytes, rule};
+    struct stitch_config config = {os_real(), s->folder, memory_bytes, rule, false};
     assert_int_equal(stitch_new(&config, &target, &s->stitch), OK);
 }
 
@@ -473,6 +473,53 @@ static void interleaved_streams_come_out_whole_and_without_what_was_taken_back(v
     }
 }
 
+/* S(10), then what says tells: a letter is a row of that xid, * a message, ! the end of that
+ * xid's subtransaction; a is 10, the others follow. */
+static bool leaves_a_doubt(const char *what)
+{
+    struct scene s;
+    bool doubt;
+
+    open_scene(&s, CONTEXT_NEAREST, 1 << 20);
+    stream(&s, 10, true);
+    describe(&s, 0, TABLE, 'd', "t", "K");
+    for (const char *c = what; *c; c++) {
+        uint32_t xid = 10u + (uint32_t)(*c - 'a');
+        if (*c == '*') {
+            context(&s, 0, "{}"); /* always with the transaction's own xid */
+        } else if (c[1] == '!') {
+            stop(&s);
+            give_up(&s, 10, xid);
+            stream(&s, 10, false);
+            c++;
+        } else {
+            assert_int_equal(insert(&s, xid, TABLE, "1"), OK);
+        }
+    }
+    stop(&s);
+    err e = commit(&s, 'c', 10);
+    doubt = stitch_wants_plain(s.stitch);
+    assert_int_equal(e, doubt ? ERR_CONFLICT : OK);
+    close_scene(&s);
+    return doubt;
+}
+
+static void a_message_that_may_be_of_an_aborted_savepoint_leaves_a_doubt(void **state)
+{
+    (void)state;
+    static const char *const doubtful[] = {"*bb!", "b*b!",   "b*b!a",   "ab*b!",
+                                           "*b!",  "bc*bb!", "a*bc!bb!"};
+    static const char *const clear[] = {"b",      "bb!",   "*ab",       "*abb!",
+                                        "*babb!", "bb!*a", "a*acb*aee!"};
+
+    for (size_t i = 0; i < COUNT(doubtful); i++) {
+        assert_true(leaves_a_doubt(doubtful[i]));
+    }
+    for (size_t i = 0; i < COUNT(clear); i++) {
+        assert_false(leaves_a_doubt(clear[i]));
+    }
+}
+
 static void descriptions_of_an_aborted_stream_are_not_believed(void **state)
 {
     (void)state;
@@ -673,7 +720,7 @@ static void a_new_connection_begins_with_an_empty_spool(void **state)
     open_scene(&s, CONTEXT_NEAREST, 0);
     char *left = text_format("%s/12", s.folder);
     assert_int_equal(os_replace_file(os_real(), s.folder, "12", VIEW("left behind")), OK);
-    struct stitch_config config = {os_real(), s.folder, 0, CONTEXT_NEAREST};
+    struct stitch_config config = {os_real(), s.folder, 0, CONTEXT_NEAREST, false};
     assert_int_equal(stitch_new(&config, &target, &second), OK);
     assert_int_not_equal(access(left, F_OK), 0);
     stitch_free(second);
@@ -717,6 +764,7 @@ int main(void)
         cmocka_unit_test(a_truncate_is_a_change_of_each_table),
         cmocka_unit_test(a_description_that_is_no_news_keeps_its_object),
         cmocka_unit_test(interleaved_streams_come_out_whole_and_without_what_was_taken_back),
+        cmocka_unit_test(a_message_that_may_be_of_an_aborted_savepoint_leaves_a_doubt),
         cmocka_unit_test(descriptions_of_an_aborted_stream_are_not_believed),
         cmocka_unit_test(descriptions_of_a_committed_stream_are_but_never_before_newer_ones),
         cmocka_unit_test(prepared_transactions_wait_for_their_commit),

@@ -1,0 +1,272 @@
+"""What a live PostgreSQL streams ahead of commits, with savepoints, DDL and prepared transactions, stitched: the same
+changes in the same order as an independent decoder reads from the plain stream of whole transactions."""
+
+import ctypes
+import json
+import pathlib
+import random
+import re
+import struct
+import subprocess
+
+import pytest
+from support.postgres import Session
+
+COPY_BOTH = 8
+PATIENCE_READS = 2000
+
+
+class Stream(Session):
+    """A replication connection: messages as they come."""
+
+    def __init__(self, cluster, slot, options):
+        super().__init__(cluster.url + "?replication=database")
+        lib, pointer = self.lib, ctypes.c_void_p
+        for name, result, *arguments in [
+                ("PQgetCopyData", ctypes.c_int, pointer, ctypes.POINTER(pointer), ctypes.c_int),
+                ("PQconsumeInput", ctypes.c_int, pointer), ("PQfreemem", None, pointer), ("PQsocket", ctypes.c_int, pointer)]:
+            getattr(lib, name).restype, getattr(lib, name).argtypes = result, arguments
+        words = ", ".join(f"{name} '{value}'" for name, value in options.items())
+        result = lib.PQexec(self.connection, f"START_REPLICATION SLOT {slot} LOGICAL 0/0 ({words})".encode())
+        assert lib.PQresultStatus(result) == COPY_BOTH, lib.PQresultErrorMessage(result)
+        lib.PQclear(result)
+        self.messages = []  # (lsn, bytes)
+
+    def read_until(self, token):
+        """All there is, up to the message with that content and the end of its transaction."""
+        seen = False
+        for _ in range(PATIENCE_READS * 100):
+            at = ctypes.c_void_p()
+            length = self.lib.PQgetCopyData(self.connection, ctypes.byref(at), 0)
+            assert length > 0, self.lib.PQerrorMessage(self.connection)
+            data = ctypes.string_at(at, length)
+            self.lib.PQfreemem(at)
+            if data[:1] != b"w":
+                continue
+            self.messages.append((struct.unpack(">Q", data[1:9])[0], data[25:]))
+            seen = seen or (data[25:26] == b"M" and data.endswith(token))
+            if seen and data[25:26] == b"C":
+                return
+        raise AssertionError("the end of the stream does not come")
+
+
+def lsn_text(lsn):
+    return f"{lsn >> 32:X}/{lsn & 0xffffffff:X}"
+
+
+class Plain:
+    """A decoder of protocol 1 in a few lines, and what a trail must say of it."""
+
+    def __init__(self, messages):
+        self.tables, self.changes, self.transaction, self.number = {}, [], None, 0
+        for lsn, data in messages:
+            self.data, self.at = data[1:], 0
+            take = getattr(self, "take_" + data[:1].decode(), None)
+            if take:
+                take(lsn)
+
+    def unpack(self, form):
+        values = struct.unpack_from(">" + form, self.data, self.at)
+        self.at += struct.calcsize(">" + form)
+        return values if len(values) > 1 else values[0]
+
+    def text(self):
+        end = self.data.index(b"\0", self.at)
+        value, self.at = self.data[self.at:end].decode(), end + 1
+        return value
+
+    def bytes(self):
+        length = self.unpack("I")
+        value, self.at = self.data[self.at:self.at + length].decode(), self.at + length
+        return value
+
+    def tuple(self, columns):
+        row = {}
+        assert self.unpack("H") == len(columns)
+        for _, name in columns:
+            kind = self.unpack("c")
+            row[name] = self.bytes() if kind == b"t" else None if kind == b"n" else {"$unchanged_toast": True}
+        return row
+
+    def take_B(self, _):
+        self.transaction, self.contexts = [], []
+
+    def take_M(self, _):
+        flags, _lsn = self.unpack("BQ")
+        if flags & 1 and self.text() == "_bemi":
+            self.contexts.append((len(self.transaction), json.loads(self.bytes())))
+
+    def take_R(self, _):
+        oid, schema, name, identity = self.unpack("I"), self.text(), self.text(), self.unpack("c").decode()
+        columns = []
+        for _ in range(self.unpack("H")):
+            columns.append((self.unpack("B") & 1, self.text()))
+            self.unpack("Ii")
+        self.tables[oid] = (schema, name, identity, columns)
+
+    def change(self, operation, lsn, table, before, after):
+        schema, name, identity, columns = table
+        for column, value in after.items():
+            if isinstance(value, dict) and column in before:
+                after[column] = before[column]
+        self.transaction.append({"operation": operation, "schema": schema, "table": name, "before": before, "after": after,
+                                 "replident": identity, "identity_columns": [n for key, n in columns if key],
+                                 "lsn": lsn_text(lsn), "tx_seq": len(self.transaction)})
+
+    def row(self, operation, lsn):
+        table = self.tables[self.unpack("I")]
+        mark, before = self.unpack("c"), {}
+        if mark in b"KO":
+            before = self.tuple(table[3])
+            if mark == b"K":
+                before = {name: before[name] for key, name in table[3] if key}
+            mark = self.unpack("c") if operation == "UPDATE" else b""
+        self.change(operation, lsn, table, before, self.tuple(table[3]) if mark == b"N" else {})
+
+    def take_I(self, lsn):
+        self.row("CREATE", lsn)
+
+    def take_U(self, lsn):
+        self.row("UPDATE", lsn)
+
+    def take_D(self, lsn):
+        self.row("DELETE", lsn)
+
+    def take_T(self, lsn):
+        count, _ = self.unpack("IB")
+        for _ in range(count):
+            self.change("TRUNCATE", lsn, self.tables[self.unpack("I")], {}, {})
+
+    def take_C(self, _):
+        if self.transaction:
+            self.number += 1
+        for at, change in enumerate(self.transaction):
+            earlier = [context for place, context in self.contexts if place <= at]
+            first = self.contexts[0][1] if self.contexts else {}
+            self.changes.append({**change, "tx": f"tx{self.number}", "context_bemi_rule": first,
+                                 "context": earlier[-1] if earlier else first})
+
+
+class Writer:
+    """One session with a table of its own, doing something at random each turn."""
+
+    def __init__(self, cluster, number, dice):
+        self.dice, self.number, self.table = dice, number, f"t{number}"
+        self.session, self.open, self.savepoints, self.columns, self.prepared = cluster.session(), False, [], 0, 0
+        self.run(f"CREATE TABLE {self.table} (id serial PRIMARY KEY, name text, body text)")
+        self.run(f"ALTER TABLE {self.table} ALTER body SET STORAGE EXTERNAL")
+
+    def run(self, sql):
+        self.session.sql(sql)
+
+    def rows(self):
+        low = self.dice.randrange(100)
+        return self.dice.choice([
+            f"INSERT INTO {self.table} (name, body) SELECT 'n' || g, repeat('x', 200) FROM generate_series(1, 300) g",
+            f"INSERT INTO {self.table} (name, body) VALUES ('big', repeat('y', 9000))",
+            f"UPDATE {self.table} SET name = name || '.' WHERE id % 100 = {low}",
+            f"UPDATE {self.table} SET name = NULL WHERE body LIKE 'y%'",
+            f"UPDATE {self.table} SET id = -id WHERE id % 100 = {low} AND id > 0",
+            f"DELETE FROM {self.table} WHERE id % 100 = {low}"])
+
+    def turn(self):
+        if not self.open:
+            self.run("BEGIN")
+            self.open, self.savepoints = True, []
+            if self.dice.random() < 0.5:  # what is described first may be taken back
+                self.savepoints = ["s0"]
+                self.run("SAVEPOINT s0")
+        what = self.dice.random()
+        if what < 0.45:
+            self.run(self.rows())
+        elif what < 0.6:
+            self.run(f"""SELECT pg_logical_emit_message(true, '_bemi', '{{"by": {self.dice.randrange(1000)}}}')""")
+        elif what < 0.7:
+            self.savepoints.append(f"s{len(self.savepoints)}")
+            self.run(f"SAVEPOINT {self.savepoints[-1]}")
+        elif what < 0.8 and self.savepoints:
+            at = self.dice.randrange(len(self.savepoints))
+            self.run(f"ROLLBACK TO {self.savepoints[at]}")
+            del self.savepoints[at + 1:]
+        elif what < 0.84:
+            self.columns += 1
+            self.run(f"ALTER TABLE {self.table} ADD c{self.columns} int DEFAULT {self.columns}")
+        elif what < 0.87:
+            self.run(f"ALTER TABLE {self.table} REPLICA IDENTITY {self.dice.choice(['FULL', 'DEFAULT'])}")
+        elif what < 0.89:
+            self.run(f"TRUNCATE {self.table}")
+        elif what < 0.93:
+            self.end("ROLLBACK")
+        else:
+            self.end("COMMIT")
+
+    def end(self, how="COMMIT"):
+        if self.open and self.dice.random() < 0.3:
+            gid = f"p{self.number}-{self.prepared}"
+            self.prepared += 1
+            self.run(f"PREPARE TRANSACTION '{gid}'")
+            self.run(f"{how} PREPARED '{gid}'")
+        elif self.open:
+            self.run(how)
+        self.open = False
+
+
+@pytest.fixture
+def vectors(binary):
+    folder = pathlib.Path(binary).resolve().parent
+    found = [path for path in (folder / "test/pgoutput_vectors", folder.parent / "test/pgoutput_vectors") if path.exists()]
+    if not found:
+        pytest.skip("pgoutput_vectors is not built; make test-programs does it")
+    return found[0]
+
+
+def recorded(seed, cluster, turns):
+    """Random work of three sessions, seen live by two streaming decoders and afterwards by a plain one."""
+    dice = random.Random(seed)
+    name = f"s{seed}"
+    common = {"publication_names": name, "messages": "true"}
+    cluster.sql(f"CREATE PUBLICATION {name} FOR ALL TABLES")
+    for slot, two_phase in [("plain", False), ("streamed", False), ("prepared", True)]:
+        cluster.sql(f"SELECT pg_create_logical_replication_slot('{slot}_{seed}', 'pgoutput', false, {two_phase})")
+    with Stream(cluster, f"streamed_{seed}", {"proto_version": 2, "streaming": "on", **common}) as streamed, \
+            Stream(cluster, f"prepared_{seed}", {"proto_version": 3, "streaming": "on", "two_phase": "on", **common}) as prepared:
+        writers = [Writer(cluster, f"{seed}_{number}", dice) for number in range(3)]
+        for turn in range(turns):
+            dice.choice(writers).turn()
+            if turn + 1 == turns:
+                for writer in writers:
+                    writer.end()
+            if turn % 5 == 4 or turn + 1 == turns:
+                token = f"until {turn}"
+                cluster.sql(f"SET synchronous_commit = on; SELECT pg_logical_emit_message(true, '_bemi_heartbeat', '{token}')")
+                streamed.read_until(token.encode())
+                prepared.read_until(token.encode())
+    for writer in writers:
+        writer.session.close()
+    rows = cluster.sql(f"SELECT lsn - '0/0'::pg_lsn, encode(data, 'hex') FROM pg_logical_slot_get_binary_changes("
+                       f"'plain_{seed}', NULL, NULL, 'proto_version', '1', 'publication_names', '{name}', 'messages', 'true')")
+    plain = [(int(lsn), bytes.fromhex(data)) for lsn, data in rows]
+    return plain, {"streamed": streamed.messages, "prepared": prepared.messages}
+
+
+def listed(messages):
+    return [{"lsn": lsn_text(lsn), "hex": data.hex()} for lsn, data in messages]
+
+
+def test_live_streams_give_what_whole_transactions_do(vectors, clusters, tmp_path):
+    cluster = clusters(max_prepared_transactions="10", logical_decoding_work_mem="64kB")
+    cases, kinds = [], set()
+    for seed in (1, 2, 3):
+        plain, streams = recorded(seed, cluster, turns=150)
+        expected = Plain(plain).changes
+        assert len(expected) > 500
+        for name, messages in [("plain", plain), *streams.items()]:
+            kinds |= {data[:1] for _, data in messages}
+            cases.append({"name": f"{name}, seed {seed}", "expected_changes": expected, "decoded": None,
+                          "pgoutput_messages": listed(messages), "plain_messages": listed(plain)})
+    assert {b"S", b"E", b"c", b"A", b"b", b"P", b"K", b"r", b"p", b"T", b"D"} <= kinds
+    path = tmp_path / "live.json"
+    path.write_text(json.dumps(cases))
+    ran = subprocess.run([vectors, path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120,
+                         errors="replace", check=False)
+    assert re.search(rf"^{len(cases)} passed, 0 failed$", ran.stdout, re.MULTILINE), ran.stdout[-4000:]
