@@ -230,6 +230,9 @@ static err session(struct capture *c)
         e = lane_flush(c->writer); /* an orderly end: what is whole is sealed in time */
     }
     capture_writers_close(c);
+    if (c->stitch) {
+        c->plain = stitch_wants_plain(c->stitch);
+    }
     stitch_free(c->stitch);
     c->stitch = NULL;
     capture_disconnect(c);

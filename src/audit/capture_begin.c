@@ -312,7 +312,7 @@ static err start_stream(struct capture *c)
     write_format(&options, "proto_version '%d', publication_names ", protocol.version);
     err e = setup_publications(c->control, c->source->options.publication, &options);
     write_format(&options, "%s%s", protocol.messages ? ", messages 'true'" : "",
-                 protocol.streaming ? ", streaming 'on'" : "");
+                 protocol.streaming && !c->plain ? ", streaming 'on'" : "");
     write_u8(&options, 0);
     e = e ? e
           : pg_stream_start(c->stream, c->source->options.slot, c->sealed_from,

@@ -80,6 +80,7 @@ struct capture {
     bool streams; /* stream is in its copy: reports may go out */
     struct pg_system system;
     struct stitch *stitch;
+    bool plain; /* the next connection does not stream: stitch_wants_plain() */
     struct lanes *lanes;
     struct lane_writer *writer;
     struct rules *rules;
