@@ -147,6 +147,13 @@ static const struct option server_options[] = {
     {ROW("producer.id.expiration.ms", MILLIS, log.producer_expiry_ms, "1d",
          "forget producer ids unused so long"),
      .least = 1},
+
+    {ROW("audit.capture.memory.bytes", BYTES, audit.capture_memory_bytes, "32MiB",
+         "of one source's open transactions, in memory; what is more goes to files"),
+     .least = 1 << 20},
+    {ROW("audit.trail.memory.bytes", BYTES, audit.trail_memory_bytes, "32MiB",
+         "of the view of one source's changes"),
+     .least = 4 << 20},
 };
 
 /* The rows above, and one for each setting of topics: its default, as topic.NAME. */

@@ -2,6 +2,7 @@
 #ifndef TIDEMARK_CONFIG_H
 #define TIDEMARK_CONFIG_H
 
+#include "audit/audit.h"
 #include "base/base.h"
 #include "broker/broker.h"
 #include "coord/coord.h"
@@ -16,6 +17,7 @@ struct config {
     bool insecure_listen;
     struct broker_config broker;
     struct coord_config coord;
+    struct audit_config audit; /* data_folder is not an option: data */
     struct log_config log; /* folder is not an option: data/log */
     struct table *table;   /* the rows, for the broker to show */
 };

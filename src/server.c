@@ -1,7 +1,8 @@
 /* server.c - `tidemark server`: the only file that knows every module, and their order.
  *
- *   lock the folder -> log (recovers) -> coordinator (settles) -> HTTP, Kafka -> start lines
- *   SIGTERM: HTTP drains -> Kafka drains -> coordinator -> log flushes and marks itself clean
+ *   lock the folder -> log (recovers) -> coordinator (settles) -> Kafka -> audit -> HTTP ->
+ * start lines SIGTERM: HTTP drains -> audit -> Kafka drains -> coordinator -> log flushes and
+ * marks itself clean
  *
  * Invariant: who uses something is closed before it. SPDX-License-Identifier: Apache-2.0 */
 #include "server.h"
@@ -12,6 +13,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "audit/audit.h"
 #include "config.h"
 #include "http/http.h"
 
@@ -26,8 +28,9 @@ struct server {
     struct log *log;
     struct coord *coord;
     struct broker *broker;
+    struct audit *audit;
     struct http *_Atomic http; /* its own handlers look at it while it opens */
-    struct http_door doors[2]; /* what the HTTP API is made of */
+    struct http_door doors[3]; /* what the HTTP API is made of */
     int64_t began_ns;
 };
 
@@ -143,6 +146,7 @@ static err open_http(struct server *s)
                                      .self = s,
                                      .metrics = server_metrics};
     s->doors[1] = broker_door(s->broker);
+    s->doors[2] = audit_door(s->audit);
     struct http_config config = {
         .listen = s->config.http_listen,
         .insecure_listen = s->config.insecure_listen,
@@ -168,6 +172,8 @@ static err open_all(struct server *s)
         coord_settle(s->coord);
         e = broker_open(s->os, &s->config.broker, s->log, s->coord, &s->broker);
     }
+    s->config.audit.data_folder = s->config.data;
+    e = e ? e : audit_open(s->os, &s->config.audit, s->log, &s->audit);
     return e ? e : open_http(s);
 }
 
@@ -186,6 +192,7 @@ static void close_all(struct server *s)
     signal(SIGALRM, stop_took_too_long);
     alarm(STOP_SECONDS_MAX);
     http_close(s->http);
+    audit_close(s->audit);
     broker_close(s->broker);
     coord_close(s->coord);
     log_close(s->log);

@@ -71,7 +71,7 @@ struct source *route_source(struct http_call *call, view name)
     return NULL;
 }
 
-view route_text(const struct json *object, const char *name)
+view body_text(const struct json *object, const char *name)
 {
     const struct json *member = object ? json_get(object, name) : NULL;
 

@@ -11,7 +11,7 @@
 /* The source of that name, held; NULL: the call is answered, with the nearest name. */
 struct source *route_source(struct http_call *call, view name);
 /* One of the body's members as text, whatever its kind; a null view when it is not there. */
-view route_text(const struct json *object, const char *name);
+view body_text(const struct json *object, const char *name);
 
 /* routes_sources.c */
 void sources_route_list(struct http_call *call);

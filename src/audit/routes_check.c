@@ -7,7 +7,7 @@
 
 static const char *member(struct http_call *call, const struct json *body, const char *name)
 {
-    view text = route_text(body, name);
+    view text = body_text(body, name);
 
     return text.len ? arena_text(&call->arena, text) : NULL;
 }
@@ -18,7 +18,7 @@ static err keyless_of(const struct json *body, enum setup_keyless *out)
         const char *name;
         enum setup_keyless keyless;
     } rows[] = {{"skip", SETUP_SKIP}, {"full", SETUP_FULL}, {"insert-only", SETUP_INSERT_ONLY}};
-    view text = route_text(body, "keyless");
+    view text = body_text(body, "keyless");
 
     *out = SETUP_SKIP;
     if (!text.len) {

@@ -162,7 +162,7 @@ void sources_route_list(struct http_call *call)
 static err options_from(const struct json *body, struct source_options *options)
 {
     const struct json *given = json_get(body, "options");
-    view url = route_text(body, "url");
+    view url = body_text(body, "url");
     err e = source_options_preset(options);
 
     for (const struct json *m = given && given->kind == JSON_OBJECT ? given->inside : NULL;
@@ -238,11 +238,11 @@ static err reply_plan(struct http_call *call, const struct source_options *optio
 static err create(struct http_call *call, struct json *body, struct source_options *options)
 {
     struct audit *audit = call->self;
-    view name = route_text(body, "name"), password = route_text(body, "password");
+    view name = body_text(body, "name"), password = body_text(body, "password");
     char *secret = password.len ? arena_text(&call->arena, password) : NULL;
     char *name_text = arena_text(&call->arena, name);
-    bool dry = view_is_text(route_text(body, "dry_run"), "true");
-    bool unchecked = view_is_text(route_text(body, "unchecked"), "true");
+    bool dry = view_is_text(body_text(body, "dry_run"), "true");
+    bool unchecked = view_is_text(body_text(body, "unchecked"), "true");
     struct source *source = NULL;
     err e = options_from(body, options);
 
@@ -308,7 +308,7 @@ void sources_route_edit(struct http_call *call)
     for (const struct json *m = e ? NULL : options->inside; m; m = m->next) {
         char *name = arena_text(&call->arena, m->name);
         edits[count++] =
-            (struct setting){name, arena_text(&call->arena, route_text(options, name))};
+            (struct setting){name, arena_text(&call->arena, body_text(options, name))};
     }
     e = e ? e : source_edit(source, edits, count);
     reply(call, e, source);
@@ -350,7 +350,7 @@ void sources_route_resume(struct http_call *call)
         return;
     }
     err e = call->body.len ? http_body_json(call, &body) : OK;
-    bool accept = !e && view_is_text(route_text(body, "accept_gap"), "true");
+    bool accept = !e && view_is_text(body_text(body, "accept_gap"), "true");
     e = e ? e : source_resume(source, accept);
     reply(call, e, source);
 }
@@ -365,7 +365,7 @@ void sources_route_snapshot(struct http_call *call)
     }
     err e = call->body.len ? http_body_json(call, &body) : OK;
     if (!e) {
-        view tables = route_text(body, "tables");
+        view tables = body_text(body, "tables");
         pthread_mutex_lock(&source->life);
         e = source->capture
                 ? capture_ask_snapshot(source->capture, arena_text(&call->arena, tables))

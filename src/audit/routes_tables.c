@@ -264,9 +264,9 @@ static err export_into(struct export *x, struct json_writer *j)
     if (e) {
         return e;
     }
-    into = route_text(body, "into");
-    at = route_text(body, "at");
-    password = route_text(body, "password");
+    into = body_text(body, "into");
+    at = body_text(body, "at");
+    password = body_text(body, "password");
     if (!into.len) {
         return fault(ERR_INVALID, "the body lacks \"into\": postgres://HOST/DATABASE");
     }

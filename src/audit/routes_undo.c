@@ -43,14 +43,14 @@ static err read_ask(struct undo_call *u)
     if (e) {
         return e;
     }
-    u->to = route_text(body, "to");
-    u->actor = route_text(body, "actor");
-    u->reason = route_text(body, "reason");
+    u->to = body_text(body, "to");
+    u->actor = body_text(body, "actor");
+    u->reason = body_text(body, "reason");
     u->apply = truth(body, "apply", false);
     u->rehearse = truth(body, "rehearse", true);
     u->without_triggers = truth(body, "without_triggers", false);
     if (u->ref.kind == REF_SESSION) {
-        u->ref.source = route_text(body, "source");
+        u->ref.source = body_text(body, "source");
         return u->ref.source.len
                    ? OK
                    : fault(ERR_INVALID, "a session's changes are undone by source: "

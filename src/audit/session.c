@@ -216,7 +216,7 @@ err session_add(struct sessions *sessions, view id, const struct json *record)
     return e;
 }
 
-err session_review(struct sessions *sessions, view id, view verdict, view note, view reviewer)
+err session_judge(struct sessions *sessions, view id, view verdict, view note, view reviewer)
 {
     struct arena arena = {0};
     struct writer out = {0};

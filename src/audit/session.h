@@ -25,8 +25,8 @@ MUST_CHECK err session_begin(struct sessions *sessions, struct arena *arena,
                              const struct session_asked *asked, view *id);
 /* What its shell says: a JSON object of a kind but open and review. CONFLICT: it has ended. */
 MUST_CHECK err session_add(struct sessions *sessions, view id, const struct json *record);
-MUST_CHECK err session_review(struct sessions *sessions, view id, view verdict, view note,
-                              view reviewer);
+MUST_CHECK err session_judge(struct sessions *sessions, view id, view verdict, view note,
+                             view reviewer);
 /* Answers the call with the session's lease. */
 void session_lease(struct sessions *sessions, view id, struct http_call *call);
 
