@@ -428,7 +428,7 @@ bool scan_quote(view text, struct writer *out)
         }
         done = ++at;
     }
-    write_bytes(out, text.at + done, text.len - done);
+    write_view(out, view_from(text, done));
     write_u8(out, '"');
     return whole;
 }

@@ -228,6 +228,12 @@ struct type type_of(const struct type_finder *types, const struct column *column
     return type;
 }
 
+/* "1.0" would come back as 1, which is what the server writes. */
+static bool ends_whole(view text)
+{
+    return text.len > 2 && view_is(view_from(text, text.len - 2), VIEW(".0"));
+}
+
 /* The form of one value; *surely: it leads back, there is no need to try. */
 static bool write_kind(struct type_modes modes, const struct type *type, view text,
                        struct writer *out, bool *surely)
@@ -247,8 +253,8 @@ static bool write_kind(struct type_modes modes, const struct type *type, view te
         write_view(out, *surely ? text : VIEW(""));
         return *surely;
     case TYPE_FLOAT:
-        *surely = float_to(text, out);
-        return *surely;
+        *surely = !ends_whole(text);
+        return float_to(text, out);
     case TYPE_NUMERIC:
         *surely = decimal_to(modes, type, text, out);
         return true;

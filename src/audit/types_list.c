@@ -318,14 +318,16 @@ bool sparse_to(view text, struct writer *out)
     struct writer made = {0};
     view list, dimensions, pair, rest, index, value;
     int64_t number;
-    bool fine = view_cut(text, '/', &list, &dimensions) && scan_int(dimensions, &number) &&
-                list.len >= 2 && list.at[0] == '{' && list.at[list.len - 1] == '}';
+    bool fine = view_cut(text, '/', &list, &dimensions) && scan_is_number(dimensions) &&
+                scan_int(dimensions, &number) && list.len >= 2 && list.at[0] == '{' &&
+                list.at[list.len - 1] == '}';
 
     rest = fine ? view_upto(view_from(list, 1), list.len - 2) : (view){0};
     write_format(&made, "{\"dimensions\":%.*s,\"vector\":[", VIEW_ARG(dimensions));
     for (bool more = rest.len > 0; fine && more;) {
         more = view_cut(rest, ',', &pair, &rest);
-        fine = view_cut(pair, ':', &index, &value) && scan_int(index, &number);
+        fine = view_cut(pair, ':', &index, &value) && scan_is_number(index) &&
+               scan_int(index, &number);
         write_format(&made, "[%.*s,", VIEW_ARG(index));
         fine = fine && float_to(value, &made);
         write_view(&made, more ? VIEW("],") : VIEW("]"));

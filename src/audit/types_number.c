@@ -25,7 +25,7 @@ bool float_to(view text, struct writer *out)
     }
     write_view(out, text);
     for (size_t i = 0; i < text.len; i++) {
-        if (text.at[i] == '.' || text.at[i] == 'e') {
+        if (text.at[i] == '.' || (text.at[i] | 0x20) == 'e') {
             return true;
         }
     }
@@ -58,7 +58,18 @@ static bool all_digits(view v)
     return true;
 }
 
-/* As the server writes one: no sign but -, no zero in front but the only one. */
+static bool only_zeros(view text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.at[i] > '0') {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* As the server writes one: no sign but -, that not before 0, no zero in
+ * front but the only one. */
 static bool decimal_read(view text, struct decimal *out)
 {
     *out = (struct decimal){.minus = text.len && text.at[0] == '-'};
@@ -68,8 +79,9 @@ static bool decimal_read(view text, struct decimal *out)
     if (!point) {
         out->fraction = (view){0};
     }
-    return out->whole.len && all_digits(out->whole) && all_digits(out->fraction) &&
-           (!point || out->fraction.len) && (out->whole.len == 1 || out->whole.at[0] != '0');
+    return out->whole.len && (!out->minus || !only_zeros(text)) && all_digits(out->whole) &&
+           all_digits(out->fraction) && (!point || out->fraction.len) &&
+           (out->whole.len == 1 || out->whole.at[0] != '0');
 }
 
 /* limbs of 32 bits, least first: n = n * by + plus */

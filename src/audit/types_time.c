@@ -158,14 +158,18 @@ static bool take_offset(view *rest, int64_t *offset)
     return true;
 }
 
-/* The era, if there is one, and nothing behind. */
+/* The era, if there is one, and nothing behind; only now the year is known to have the day. */
 static bool take_era(view *rest, struct moment *m)
 {
-    if (view_is(*rest, VIEW(" BC"))) {
-        m->year = 1 - m->year;
-        return true;
+    bool before = view_is(*rest, VIEW(" BC"));
+    int64_t year = before ? 1 - m->year : m->year;
+    bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+
+    if (m->year == 0 || (!before && rest->len) || (m->month == 2 && m->day == 29 && !leap)) {
+        return false;
     }
-    return rest->len == 0 && m->year > 0;
+    m->year = year;
+    return true;
 }
 
 static bool timestamp_read(view text, bool zoned, struct moment *m)
