@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "audit/inside.h"
+#include "audit/session.h"
 #include "audit/source_inside.h"
 #include "audit/trail.h"
 #include "audit/watch.h"
@@ -52,6 +53,7 @@ err audit_open(struct os *os, const struct audit_config *config, struct log *log
     a->log = log;
     pthread_mutex_init(&a->lock, NULL);
     err e = sources_open(a);
+    e = e ? e : sessions_open(log, &a->sessions);
     e = e ? e : watch_start(a, &a->watch);
     if (e) {
         audit_close(a);
@@ -68,6 +70,7 @@ void audit_close(struct audit *a)
     }
     watch_stop(a->watch);
     sources_close(a);
+    sessions_close(a->sessions);
     pthread_mutex_destroy(&a->lock);
     free((void *)(uintptr_t)a->config.data_folder);
     free(a);

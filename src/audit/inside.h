@@ -11,14 +11,16 @@
 #include "audit/source.h"
 #include "log/log.h"
 
+struct sessions;
 struct watch;
 
 struct audit {
     struct os *os;
     struct audit_config config; /* data_folder: a copy of ours */
     struct log *log;
-    struct topic *registry; /* __sources, held */
-    struct watch *watch;    /* looks after slots; NULL: none */
+    struct topic *registry;    /* __sources, held */
+    struct watch *watch;       /* looks after slots; NULL: none */
+    struct sessions *sessions; /* people on the databases */
     pthread_mutex_t lock;
     struct map sources; /* name -> struct source, held */
 };

@@ -29,6 +29,14 @@ static const struct http_route rows[] = {
     {"POST", API "/tables/{table}/export", tables_route_into, HTTP_BLOCKS},
     {"GET", API "/trace/{ref}", trace_route_show, HTTP_BLOCKS},
     {"POST", API "/undo", undo_route_run, HTTP_BLOCKS},
+    {"GET", API "/sources/{name}/shell", sessions_route_rules, HTTP_BLOCKS},
+    {"GET", API "/sessions", sessions_route_list, HTTP_BLOCKS},
+    {"POST", API "/sessions", sessions_route_create, HTTP_BLOCKS},
+    {"GET", API "/sessions/{id}", sessions_route_show, HTTP_BLOCKS},
+    {"GET", API "/sessions/{id}/records", sessions_route_records, HTTP_BLOCKS},
+    {"POST", API "/sessions/{id}/records", sessions_route_add, HTTP_BLOCKS},
+    {"POST", API "/sessions/{id}/review", sessions_route_review, HTTP_BLOCKS},
+    {"GET", API "/sessions/{id}/live", sessions_route_live, HTTP_NEEDS_TOKEN},
 };
 
 static void metrics(void *self, struct writer *out)

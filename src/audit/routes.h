@@ -49,4 +49,14 @@ void changes_route_follow(struct http_call *call);
 void changes_route_stats(struct http_call *call);
 void changes_route_show(struct http_call *call);
 
+/* routes_sessions.c */
+void sessions_route_rules(struct http_call *call);
+void sessions_route_list(struct http_call *call);
+void sessions_route_create(struct http_call *call);
+void sessions_route_show(struct http_call *call);
+void sessions_route_records(struct http_call *call);
+void sessions_route_add(struct http_call *call);
+void sessions_route_review(struct http_call *call);
+void sessions_route_live(struct http_call *call);
+
 #endif

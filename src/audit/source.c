@@ -15,6 +15,7 @@
 #include "audit/secrets.h"
 #include "audit/setup.h"
 #include "audit/source_inside.h"
+#include "audit/source_sink.h"
 #include "audit/trail.h"
 
 #define NAME_BYTES_MAX 40
@@ -38,6 +39,7 @@ void source_drop(struct source *s)
         return;
     }
     assert(!s->capture);
+    assert(!s->sink);
     trail_close(s->trail);
     ledger_close(s->ledger);
     source_options_fini(&s->options);
@@ -259,6 +261,7 @@ err source_create(struct audit *audit, view name, struct source_options *take_op
     source_drop(there);
     e = e ? e : split_password(take_options, password, &secret);
     e = e ? e : source_options_complete(take_options, name_text);
+    e = e ? e : source_sink_secret(audit, name_text, take_options);
     e = e ? e : secrets_keep(audit, name_text, secret);
     e = e ? e : open_source(audit, name, take_options, &made);
     source_options_fini(take_options);
@@ -267,6 +270,9 @@ err source_create(struct audit *audit, view name, struct source_options *take_op
         e = add(audit, made);
         e = e ? e : source_record(made, false);
         e = e ? e : capture_start(made, false, &made->capture);
+        if (!e) {
+            source_sink_start(made);
+        }
     }
     if (secret) {
         explicit_bzero(secret, strlen(secret));
@@ -319,6 +325,7 @@ static err apply_edits(struct source *source, const struct setting *edits, size_
     }
     e = e ? e : split_password(&edited, NULL, &secret);
     e = e ? e : source_options_complete(&edited, source->name);
+    e = e ? e : source_sink_secret(source->audit, source->name, &edited);
     if (!e && secret) {
         e = secrets_keep(source->audit, source->name, secret);
         free(source->password);
@@ -343,6 +350,7 @@ err source_edit(struct source *source, const struct setting *edits, size_t count
     pthread_mutex_lock(&source->life);
     bool ran = source->capture != NULL && source->status.state != SOURCE_FAILED;
     stop(source);
+    source_sink_stop(source);
     err e = apply_edits(source, edits, count);
     struct fault why = fault_here;
     if (ran) {
@@ -352,6 +360,7 @@ err source_edit(struct source *source, const struct setting *edits, size_t count
             why = fault_here;
         }
     }
+    source_sink_start(source);
     fault_here = why;
     pthread_mutex_unlock(&source->life);
     return e;
@@ -423,6 +432,8 @@ err source_remove(struct source *source, bool keep_slot)
     e = e ? e : ledger_note(source->ledger, "removed", VIEW("{}"));
     e = e ? e : source_record(source, true);
     if (!e) {
+        source_sink_stop(source);
+        source_sink_forget(source->audit, source->name);
         secrets_forget(source->audit, source->name);
         take_out(source->audit, source);
     }
@@ -457,6 +468,9 @@ static err restore(struct audit *audit, view name, const struct json *json)
     e = add(audit, source);
     if (!e && source->status.state != SOURCE_PAUSED && source->status.state != SOURCE_FAILED) {
         e = capture_start(source, false, &source->capture);
+    }
+    if (!e) {
+        source_sink_start(source);
     }
     source_drop(source);
     return e;
@@ -514,6 +528,7 @@ void sources_close(struct audit *audit)
     for (size_t i = 0; i < count; i++) {
         pthread_mutex_lock(&all[i]->life);
         stop(all[i]);
+        source_sink_stop(all[i]);
         pthread_mutex_unlock(&all[i]->life);
         take_out(audit, all[i]);
         source_drop(all[i]);

@@ -23,7 +23,7 @@
 
 #include "cli/shell.h"
 
-#define LEAVE_SECONDS 10 /* for statements that were under way when psql left */
+#define LEAVE_SECONDS 5 /* for what was under way when psql left, and for the lease to end */
 #define SOCKET_NAME ".s.PGSQL.5432"
 
 struct shell_options {
@@ -31,9 +31,9 @@ struct shell_options {
     char *reason, *ticket, *person, *psql;
 };
 
-struct live { /* the lease, on a thread of its own */
-    struct shell *shell;
-    const char *http;
+struct live { /* the lease, on a thread of its own; heap, as that may outlive the command */
+    struct shell shell;
+    char *http, *path;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t known;
@@ -146,12 +146,10 @@ static void *live_run(void *self)
 {
     struct live *live = self;
     struct http_client *client = NULL;
-    char path[128];
-
-    snprintf(path, sizeof(path), "/api/v1/sessions/%s/live", live->shell->id);
     err e = http_client_open(live->http, NULL, &client);
-    e = e ? e : http_follow(client, path, live_event, live);
-    shell_end(live->shell, "Tidemark has gone away, so nothing more runs here%s%s",
+
+    e = e ? e : http_follow(client, live->path, live_event, live);
+    shell_end(&live->shell, "Tidemark has gone away, so nothing more runs here%s%s",
               e ? ": " : "", e ? fault_here.text : "");
     pthread_mutex_lock(&live->lock);
     live->ended = true;
@@ -387,29 +385,46 @@ static err run_in_folder(struct cli *cli, struct shell *shell, int *status)
     return e;
 }
 
-static err run_session(struct cli *cli, struct shell *shell, const char *http)
+/* False: it hangs with its server, and keeps what it needs until the process ends. */
+static bool live_stop(struct live *live)
 {
-    struct live live = {.shell = shell,
-                        .http = http,
-                        .lock = PTHREAD_MUTEX_INITIALIZER,
-                        .known = PTHREAD_COND_INITIALIZER};
-    int status = 0;
-    err e = live_start(&live);
+    struct timespec until;
 
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += LEAVE_SECONDS;
+    return !pthread_timedjoin_np(live->thread, NULL, &until);
+}
+
+static void live_free(struct live *live)
+{
+    free(live->shell.reason);
+    free(live->shell.over);
+    pq_free(live->shell.pq);
+    free(live->http);
+    free(live->path);
+    free(live);
+}
+
+static err run_session(struct cli *cli, struct live *live, bool *stopped)
+{
+    struct shell *shell = &live->shell;
+    int status = 0;
+    err e = live_start(live);
+
+    *stopped = e != OK;
     if (e) {
         return e;
     }
     e = run_in_folder(cli, shell, &status);
     struct fault why = e ? fault_here : (struct fault){0};
     err recorded = record_end(shell, e, status);
-    char *over = recorded ? arena_text(&cli->arena, view_text(fault_here.text)) : NULL;
-    signal(SIGINT, SIG_DFL); /* a server that hangs can be left */
-    (void)pthread_join(live.thread, NULL);
+    struct fault unrecorded = recorded ? fault_here : (struct fault){0};
+    *stopped = live_stop(live);
     if (e) {
         return fault(why.code, "%s", why.text);
     }
     if (recorded) {
-        return fault(ERR_CLOSED, "%s", over);
+        return fault(ERR_CLOSED, "%s", unrecorded.text);
     }
     fprintf(stderr, "session:%s ended: %lld statements\n", shell->id,
             (long long)shell->statements);
@@ -417,34 +432,48 @@ static err run_session(struct cli *cli, struct shell *shell, const char *http)
     return OK;
 }
 
-static err run_shell(struct cli *cli)
+static void fill(struct cli *cli, struct live *live, const struct asked *asked,
+                 const struct json *session)
 {
     const struct shell_options *o = cli->options;
-    struct shell shell = {.lock = PTHREAD_MUTEX_INITIALIZER,
-                          .quiet = PTHREAD_COND_INITIALIZER,
-                          .listener = -1,
-                          .source = cli->words[0]};
+    struct shell *shell = &live->shell;
+    view password = json_word(session, "password");
+
+    shell->id = arena_text(&cli->arena, json_word(session, "id"));
+    shell->url = arena_text(&cli->arena, json_word(session, "url"));
+    shell->password = password.len ? arena_text(&cli->arena, password) : NULL;
+    shell->person = o->person ? o->person : login(cli);
+    shell->ticket = asked->ticket ? asked->ticket : "";
+    shell->asked = asked->reason;
+    shell->records = cli->client;
+    live->http = xstrdup(o->common.http);
+    live->path = text_format("/api/v1/sessions/%s/live", shell->id);
+}
+
+static err run_shell(struct cli *cli)
+{
+    struct live *live = xcalloc(1, sizeof(*live));
     struct asked asked = {0};
     struct json *session = NULL;
-    err e = pq_load(&shell.pq);
+    bool stopped = true;
+    err e = pq_load(&live->shell.pq);
 
+    pthread_mutex_init(&live->lock, NULL);
+    pthread_cond_init(&live->known, NULL);
+    pthread_mutex_init(&live->shell.lock, NULL);
+    pthread_cond_init(&live->shell.quiet, NULL);
+    live->shell.listener = -1;
+    live->shell.source = cli->words[0];
     signal(SIGPIPE, SIG_IGN);
     e = e ? e : ask_why(cli, &asked);
     e = e ? e : open_session(cli, &asked, &session);
     if (!e) {
-        shell.id = arena_text(&cli->arena, json_word(session, "id"));
-        shell.url = arena_text(&cli->arena, json_word(session, "url"));
-        view password = json_word(session, "password");
-        shell.password = password.len ? arena_text(&cli->arena, password) : NULL;
-        shell.person = o->person ? o->person : login(cli);
-        shell.ticket = asked.ticket ? asked.ticket : "";
-        shell.asked = asked.reason;
-        shell.records = cli->client;
-        e = run_session(cli, &shell, o->common.http);
+        fill(cli, live, &asked, session);
+        e = run_session(cli, live, &stopped);
     }
-    free(shell.reason);
-    free(shell.over);
-    pq_free(shell.pq);
+    if (stopped) {
+        live_free(live);
+    }
     return e;
 }
 
