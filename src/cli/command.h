@@ -101,6 +101,7 @@ size_t command_options(const struct command *command, struct option **out);
 extern const struct command topic_create, topic_ls, topic_show, topic_edit, topic_rm,
     topic_trim;
 extern const struct command group_ls, group_show, group_edit, group_rm;
+extern const struct command change_ls, change_show, change_stats, change_export;
 extern const struct command row_show, row_diff, row_export, trace, undo;
 extern const struct command produce, consume, config_check, config_show;
 extern const struct command source_check;
