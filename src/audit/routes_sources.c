@@ -286,6 +286,23 @@ void sources_route_show(struct http_call *call)
     }
 }
 
+/* Schema tidemark into the database, or out of it. */
+static err change_context(struct http_call *call, struct source *source, view what)
+{
+    bool remove = view_is_text(what, "remove");
+    struct setup_plan plan = {0};
+    struct pg *pg = NULL;
+
+    if (!remove && !view_is_text(what, "install")) {
+        return fault(ERR_INVALID, "context is \"install\" or \"remove\"");
+    }
+    err e = source_connect(source, "tidemark", &pg);
+    e = e ? e : setup_context_plan(pg, remove, &call->arena, &plan);
+    e = e ? e : setup_run(pg, &plan);
+    pg_close(pg);
+    return e;
+}
+
 void sources_route_edit(struct http_call *call)
 {
     struct source *source = route_source(call, http_part(call, "name"));
@@ -297,20 +314,22 @@ void sources_route_edit(struct http_call *call)
     }
     err e = http_body_json(call, &body);
     const struct json *options = e ? NULL : json_get(body, "options");
-    if (!e && (!options || options->kind != JSON_OBJECT)) {
+    if (!e && options && options->kind != JSON_OBJECT) {
         e = fault(ERR_INVALID, "options must be an object of names and values");
     }
-    for (const struct json *m = e ? NULL : options->inside; m; m = m->next) {
+    for (const struct json *m = e || !options ? NULL : options->inside; m; m = m->next) {
         count++;
     }
     struct setting *edits = arena_take(&call->arena, (count + 1) * sizeof(*edits));
     count = 0;
-    for (const struct json *m = e ? NULL : options->inside; m; m = m->next) {
+    for (const struct json *m = e || !options ? NULL : options->inside; m; m = m->next) {
         char *name = arena_text(&call->arena, m->name);
         edits[count++] =
             (struct setting){name, arena_text(&call->arena, body_text(options, name))};
     }
-    e = e ? e : source_edit(source, edits, count);
+    view context = e ? (view){0} : body_text(body, "context");
+    e = e || !context.at ? e : change_context(call, source, context);
+    e = e || (context.at && !count) ? e : source_edit(source, edits, count);
     reply(call, e, source);
 }
 

@@ -92,9 +92,15 @@ void source_options_to_json(const struct source_options *options, struct json_wr
     json_object(j);
     for (size_t i = 0; i < source_option_count; i++) {
         const struct option *row = &source_option_rows[i];
+        json_name(j, row->name);
+        if (row->kind == OPTION_TEXT) {
+            const char *value =
+                *(char *const *)(const void *)((const char *)options + row->offset);
+            json_text(j, value ? value : "");
+            continue;
+        }
         writer_reset(&text);
         option_print(row, options, &text);
-        json_name(j, row->name);
         json_view(j, text.len ? writer_view(&text) : VIEW(""));
     }
     json_end_object(j);

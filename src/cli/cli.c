@@ -11,12 +11,17 @@
 #include "cli/command.h"
 
 const struct command *const commands[] = {
-    &topic_create, &topic_ls,      &topic_show,   &topic_edit, &topic_rm,     &topic_trim,
-    &group_ls,     &group_show,    &group_edit,   &group_rm,   &change_ls,    &change_show,
-    &change_stats, &change_export, &row_show,     &row_diff,   &row_export,   &trace,
-    &undo,         &source_check,  &source_shell, &session_ls, &session_show, &session_review,
-    &config_check, &config_show,   &server,       &produce,    &consume,      &doctor,
-    &bench,        &version,       &help,
+    &topic_create,  &topic_ls,        &topic_show,   &topic_edit,
+    &topic_rm,      &topic_trim,      &group_ls,     &group_show,
+    &group_edit,    &group_rm,        &change_ls,    &change_show,
+    &change_stats,  &change_export,   &row_show,     &row_diff,
+    &row_export,    &trace,           &undo,         &source_create,
+    &source_ls,     &source_show,     &source_edit,  &source_pause,
+    &source_resume, &source_snapshot, &source_rm,    &source_check,
+    &source_shell,  &session_ls,      &session_show, &session_review,
+    &config_check,  &config_show,     &server,       &produce,
+    &consume,       &doctor,          &bench,        &version,
+    &help,
 };
 const size_t command_count = COUNT(commands);
 
