@@ -104,8 +104,9 @@ extern const struct command group_ls, group_show, group_edit, group_rm;
 extern const struct command change_ls, change_show, change_stats, change_export;
 extern const struct command row_show, row_diff, row_export, trace, undo;
 extern const struct command produce, consume, config_check, config_show;
-extern const struct command source_create, source_ls, source_show, source_edit, source_pause;
-extern const struct command source_resume, source_snapshot, source_rm;
+extern const struct command cli_source_create, cli_source_ls, cli_source_show, cli_source_edit,
+    cli_source_pause;
+extern const struct command cli_source_resume, cli_source_snapshot, cli_source_rm;
 extern const struct command source_check;
 extern const struct command source_shell, session_ls, session_show, session_review;
 extern const struct command doctor, bench, server, version, help;

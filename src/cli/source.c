@@ -393,7 +393,7 @@ static const struct option create_options[] = {
     {CLI_OPTION(create_options, unchecked, "unchecked", BOOL, "false",
                 "leave out the check that comes first")},
 };
-const struct command source_create = {
+const struct command cli_source_create = {
     .noun = "source",
     .verb = "create",
     .words = "NAME URL [OPTION=VALUE]...",
@@ -411,7 +411,7 @@ const struct command source_create = {
     .flags = COMMAND_HTTP | COMMAND_JSON,
 };
 
-const struct command source_ls = {
+const struct command cli_source_ls = {
     .noun = "source",
     .verb = "ls",
     .words = "",
@@ -421,7 +421,7 @@ const struct command source_ls = {
     .flags = COMMAND_HTTP | COMMAND_JSON,
 };
 
-const struct command source_show = {
+const struct command cli_source_show = {
     .noun = "source",
     .verb = "show",
     .words = "NAME",
@@ -439,7 +439,7 @@ static const struct option edit_options[] = {
     {CLI_OPTION(edit_options, remove_context, "remove-context", BOOL, "false",
                 "take it out again")},
 };
-const struct command source_edit = {
+const struct command cli_source_edit = {
     .noun = "source",
     .verb = "edit",
     .words = "NAME [OPTION=VALUE]...",
@@ -455,7 +455,7 @@ const struct command source_edit = {
     .flags = COMMAND_HTTP | COMMAND_JSON,
 };
 
-const struct command source_pause = {
+const struct command cli_source_pause = {
     .noun = "source",
     .verb = "pause",
     .words = "NAME",
@@ -471,7 +471,7 @@ static const struct option resume_options[] = {
     {CLI_OPTION(resume_options, accept_gap, "accept-gap", BOOL, "false",
                 "a lost slot: make a new one, mark the gap, read the tables anew")},
 };
-const struct command source_resume = {
+const struct command cli_source_resume = {
     .noun = "source",
     .verb = "resume",
     .words = "NAME",
@@ -489,7 +489,7 @@ static const struct option snapshot_options[] = {
     {CLI_OPTION(snapshot_options, tables, "tables", TEXT, "",
                 "patterns schema.table, by commas; preset: all")},
 };
-const struct command source_snapshot = {
+const struct command cli_source_snapshot = {
     .noun = "source",
     .verb = "snapshot",
     .words = "NAME",
@@ -508,7 +508,7 @@ static const struct option rm_options[] = {
     {CLI_OPTION(rm_options, keep_slot, "keep-slot", BOOL, "false",
                 "leave slot and publication in the database")},
 };
-const struct command source_rm = {
+const struct command cli_source_rm = {
     .noun = "source",
     .verb = "rm",
     .words = "NAME",
