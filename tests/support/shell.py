@@ -46,6 +46,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             self.answer(401, {"code": "unauthorized", "message": "no token", "fix": ""})
         elif self.path.endswith("/sessions"):
+            stand.over.clear()
             stand.opened.append(body)
             self.answer(200, {"id": SESSION, "url": stand.url, "password": stand.password})
         elif stand.broken or (stand.breaks_at and body.get("n") == stand.breaks_at):
