@@ -214,14 +214,15 @@ static err side(struct row_call *r, const char *name, struct moment *moment,
     return e ? e : row_walk(&query, NULL, NULL, life);
 }
 
+/* known: what is said of it is certain, as its history goes back to its creation. */
 static void json_side_of(const char *name, view asked, const struct moment *moment,
-                         const struct row_life *life, struct json_writer *j)
+                         const struct row_life *life, bool known, struct json_writer *j)
 {
     json_name(j, name);
     json_object(j);
     json_moment("at", asked, moment, j);
-    json_name(j, "found");
-    json_bool(j, life->found);
+    json_name(j, "known");
+    json_bool(j, life->found || known);
     json_name(j, "exists");
     json_bool(j, life->exists);
     json_name(j, "last_change");
@@ -277,8 +278,9 @@ static err diff(struct row_call *r, struct json_writer *j)
     if (!e) {
         json_object(j);
         json_address(&r->ref, j);
-        json_side_of("from", from_text, &from_at, &from, j);
-        json_side_of("to", to_text, &to_at, &to, j);
+        bool whole = to.begins == ROW_CREATED;
+        json_side_of("from", from_text, &from_at, &from, whole, j);
+        json_side_of("to", to_text, &to_at, &to, whole, j);
         json_difference(&from, &to, j);
         json_end_object(j);
     }

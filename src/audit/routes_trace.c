@@ -68,6 +68,9 @@ void trace_route_show(struct http_call *call)
     }
     if (e) {
         writer_reset(&call->out);
+        if (e == ERR_NOT_FOUND) {
+            http_fix(call, "`tidemark change ls` lists what was captured");
+        }
         http_reply_fault(call);
     } else {
         http_reply_json(call, 200);

@@ -55,7 +55,9 @@ static const char *beginning(const struct json *row)
                                              : "what was before is not known";
 }
 
-static void tell_head(struct story *story, struct cli *cli, const struct json *row)
+/* at NULL: now. */
+static void tell_head(struct story *story, struct cli *cli, const struct json *row,
+                      const char *at)
 {
     const struct json *begins = json_get(row, "begins"), *covered = json_get(row, "covered");
     int64_t entries = json_amount(row, "entries");
@@ -64,10 +66,12 @@ static void tell_head(struct story *story, struct cli *cli, const struct json *r
     story_text(story, STORY_BOLD, json_word(row, "ref"), 0);
     write_u8(&story->out, '\n');
     story_line(story, STORY_PLAIN, "%s, %lld change%s since %.*s (%s)",
-               json_truth(row, "exists") ? "exists" : "does not exist", (long long)entries,
-               entries == 1 ? "" : "s", VIEW_ARG(since), beginning(row));
+               json_truth(row, "exists") ? at ? "existed" : "exists"
+               : at                      ? "did not exist"
+                                         : "does not exist",
+               (long long)entries, entries == 1 ? "" : "s", VIEW_ARG(since), beginning(row));
     if (!view_is(now, json_word(row, "ref"))) {
-        story_line(story, STORY_PLAIN, "its key changed: now %.*s", VIEW_ARG(now));
+        story_line(story, STORY_PLAIN, "its key changed: it is %.*s", VIEW_ARG(now));
     }
     if (json_truth(covered, "behind")) {
         story_line(story, STORY_BOLD, "the newest changes are not in the trail yet");
@@ -102,22 +106,17 @@ static void tell_why(struct story *story, struct cli *cli, const struct json *en
         story_text(story, STORY_DIM, tx, 0);
         write_u8(&story->out, '\n');
     }
-    story_context(story, cli, entry, INDENT);
+    story_context(story, cli, entry, false, INDENT);
 }
 
 static void tell_entry(struct story *story, struct cli *cli, const struct json *entry)
 {
-    const struct json *fields = json_get(entry, "fields"),
-                      *before = json_get(entry, "key_before");
+    const struct json *fields = json_get(entry, "fields");
     view step = json_word(entry, "step");
 
     write_u8(&story->out, '\n');
     tell_step(story, cli, entry);
     tell_why(story, cli, entry);
-    if (before) {
-        story_line(story, STORY_PLAIN, "    key %.*s → %.*s", VIEW_ARG(before->text),
-                   VIEW_ARG(json_word(entry, "key")));
-    }
     if (json_truth(entry, "first") && !view_is_text(step, "seen")) {
         story_line(story, STORY_DIM,
                    "    the first change there is of it; older values are "
@@ -173,7 +172,7 @@ static void json_members(struct json_writer *j, const struct json *page)
 static void tell_at(struct story *story, struct cli *cli, const struct json *row,
                     const char *at)
 {
-    tell_head(story, cli, row);
+    tell_head(story, cli, row, at);
     write_u8(&story->out, '\n');
     if (json_truth(row, "exists")) {
         story_line(story, STORY_BOLD, "as it was at %s", at);
@@ -209,7 +208,7 @@ static err run_show(struct cli *cli)
         } else if (!e && !cursor[0] && o->at) {
             tell_at(&life.story, cli, page, o->at);
         } else if (!e && !cursor[0]) {
-            tell_head(&life.story, cli, page);
+            tell_head(&life.story, cli, page, NULL);
         }
         if (!e) {
             tell_page(&life, page);
@@ -238,7 +237,7 @@ static void tell_side(struct story *story, struct cli *cli, const struct json *a
                VIEW_ARG(json_word(at, "point")), lsn.len ? " (lsn " : "", VIEW_ARG(lsn),
                lsn.len ? ")" : "",
                json_truth(of, "exists")  ? "exists"
-               : json_truth(of, "found") ? "does not exist"
+               : json_truth(of, "known") ? "does not exist"
                                          : "nothing known of it",
                last.len ? ", last changed " : "", VIEW_ARG(last));
 }

@@ -244,29 +244,63 @@ void story_row(struct story *story, struct cli *cli, const struct json *row,
 struct words { /* flowing text of name=value pairs */
     struct story *story;
     struct cli *cli;
-    view actor;
+    view said[5]; /* values that stand elsewhere already */
+    size_t said_count;
     size_t indent, column, lines;
     bool cut;
 };
 
+static bool new_line(struct words *w)
+{
+    if (w->column) {
+        write_u8(&w->story->out, '\n');
+        w->column = 0;
+        w->lines++;
+    }
+    w->cut = w->cut || (w->lines >= CONTEXT_LINES && !w->story->full);
+    return !w->cut;
+}
+
+static view first_columns(view text, size_t columns)
+{
+    size_t at = 0;
+
+    while (at < text.len && (columns || !begins_point(text.at[at]))) {
+        columns -= begins_point(text.at[at]);
+        at++;
+    }
+    return view_upto(text, at);
+}
+
+/* A pair that is wider than a line goes on in the next ones. */
 static void flow(struct words *w, view word)
 {
     struct story *story = w->story;
     size_t room = story->width > w->indent + 1 ? story->width - w->indent : 1;
-    size_t wide = MIN(text_columns(word), room);
 
-    if (w->column && w->column + 2 + wide > story->width) {
-        write_u8(&story->out, '\n');
-        w->column = 0;
-        w->lines++;
-    }
-    if (w->lines >= CONTEXT_LINES && !story->full) {
-        w->cut = true;
+    if (w->column && w->column + 2 + text_columns(word) > story->width && !new_line(w)) {
         return;
     }
-    size_t gap = w->column ? 2 : w->indent;
-    story_blank(story, gap);
-    w->column += gap + story_text(story, STORY_DIM, word, story->full ? 0 : room);
+    while (word.len) {
+        view part = first_columns(word, room);
+        size_t gap = w->column ? 2 : w->indent;
+        word = view_from(word, part.len);
+        story_blank(story, gap);
+        w->column += gap + story_text(story, STORY_DIM, part, 0);
+        if (word.len && !new_line(w)) {
+            return;
+        }
+    }
+}
+
+static bool was_said(const struct words *w, view value)
+{
+    for (size_t i = 0; i < w->said_count; i++) {
+        if (w->said[i].len && view_is(value, w->said[i])) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void flow_pairs(struct words *w, const struct json *object, const char *path, int depth)
@@ -279,19 +313,25 @@ static void flow_pairs(struct words *w, const struct json *object, const char *p
             continue;
         }
         view value = story_value(w->cli, in);
-        if (!view_is(value, w->actor)) {
+        if (!was_said(w, value)) {
             flow(w, view_text(arena_format(&w->cli->arena, "%s=%.*s", name, VIEW_ARG(value))));
         }
     }
 }
 
-void story_context(struct story *story, struct cli *cli, const struct json *change,
+void story_context(struct story *story, struct cli *cli, const struct json *change, bool rest,
                    size_t indent)
 {
+    static const char *const said[] = {"actor", "request", "traceparent", "application",
+                                       "session"};
     const struct json *context = json_get(change, "context");
     struct words w = {.story = story, .cli = cli, .indent = indent};
 
-    w.actor = json_word(change, "actor");
+    for (size_t i = 0; i < (rest ? COUNT(said) : 1); i++) {
+        view word = json_word(change, said[i]), kind, id;
+        bool is_ref = !strcmp(said[i], "session") && view_cut(word, ':', &kind, &id);
+        w.said[w.said_count++] = is_ref ? id : word;
+    }
     if (context && context->kind == JSON_OBJECT) {
         flow_pairs(&w, context, "", 0);
     }

@@ -36,8 +36,9 @@ void story_fields(struct story *story, struct cli *cli, const struct json *field
 /* "column  value" for each member; unknown: names of columns whose value is not known. */
 void story_row(struct story *story, struct cli *cli, const struct json *row,
                const struct json *unknown, size_t indent);
-/* "reason=late  request_id=r-17" over as many lines as it takes; without the actor's own. */
-void story_context(struct story *story, struct cli *cli, const struct json *change,
+/* "reason=late  request_id=r-17" over a few lines, without what names the actor. rest: without
+ * what was said by itself too (request, traceparent, application, session). */
+void story_context(struct story *story, struct cli *cli, const struct json *change, bool rest,
                    size_t indent);
 /* The actor, or that nobody was named. */
 view story_actor(struct cli *cli, const struct json *change);

@@ -107,7 +107,7 @@ static void tell_transaction(struct tree *t, const struct json *answer)
     branch(t, "application", json_word(tx, "application"));
     from = t->story.out.len;
     t->story.width -= FORK_COLUMNS;
-    story_context(&t->story, t->cli, tx, 2);
+    story_context(&t->story, t->cli, tx, true, 2);
     t->story.width += FORK_COLUMNS;
     if (t->story.out.len > from) {
         put_under(t, from, PASS);
