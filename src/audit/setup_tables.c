@@ -179,8 +179,9 @@ err setup_tables(struct pg *pg, const struct setup_ask *ask, struct arena *arena
     *out = arena_take(arena, pg_row_count(rows) * sizeof(**out));
     for (size_t i = 0; i < pg_row_count(rows); i++) {
         view schema = pg_value(rows, i, 1), name = pg_value(rows, i, 2);
-        bool wanted = (!ask->tables || setup_list_has(ask->tables, schema, name)) &&
-                      !(ask->without && setup_list_has(ask->without, schema, name));
+        bool wanted =
+            (!ask->tables || !ask->tables[0] || setup_list_has(ask->tables, schema, name)) &&
+            !(ask->without && setup_list_has(ask->without, schema, name));
         if (wanted) {
             read_table(rows, i, arena, *out + *count);
             choose(*out + (*count)++, ask->keyless);
