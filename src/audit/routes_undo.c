@@ -11,6 +11,7 @@
 #include "audit/undo_find.h"
 
 #define CATCH_UP_MS 5000
+#define STEP_MS 20
 
 struct undo_call {
     struct http_call *call;
@@ -88,13 +89,35 @@ static view context_of(struct undo_call *u)
     return kept;
 }
 
+/* All that is committed by now must be in the trail: "the last change" is to be the last. */
+static err wait_for_trail(struct undo_call *u)
+{
+    struct source_status status;
+    struct trail_state trail;
+    struct pg_rows *rows = NULL;
+    uint64_t lsn = 0;
+    err e = pg_query(u->pg, "SELECT pg_current_wal_flush_lsn()", NULL, 0, &rows);
+
+    e = e ? e : lsn_parse(pg_value(rows, 0, 0), &lsn);
+    pg_rows_free(rows);
+    source_status_get(u->source, &status);
+    for (int64_t waited = 0; !e && status.durable_lsn < lsn && waited < CATCH_UP_MS &&
+                             status.state == SOURCE_RUNNING;
+         waited += STEP_MS) {
+        trail_state(u->source->trail, &trail);
+        (void)trail_wait(u->source->trail, trail.changes, STEP_MS);
+        source_status_get(u->source, &status);
+    }
+    e = e ? e : trail_catch_up(u->source->trail, CATCH_UP_MS);
+    u->behind = e == ERR_TIMEOUT || status.durable_lsn < lsn;
+    return e == ERR_TIMEOUT ? OK : e;
+}
+
 static err find_changes(struct undo_call *u)
 {
     struct audit *audit = u->call->self;
-    err e = trail_catch_up(u->source->trail, CATCH_UP_MS);
+    err e = wait_for_trail(u);
 
-    u->behind = e == ERR_TIMEOUT;
-    e = u->behind ? OK : e;
     return e ? e
              : undo_select(u->source, &u->ref, u->to, audit->os->now_ms(audit->os),
                            &u->selection);
@@ -104,9 +127,9 @@ static err run(struct undo_call *u)
 {
     struct undo_how how = {
         .commit = u->apply, .without_triggers = u->without_triggers, .context = context_of(u)};
-    err e = find_changes(u);
+    err e = source_connect(u->source, "tidemark undo", &u->pg);
 
-    e = e ? e : source_connect(u->source, "tidemark undo", &u->pg);
+    e = e ? e : find_changes(u);
     e = e ? e
           : catalog_read(u->pg, u->selection.relations, u->selection.relation_count,
                          &u->catalog);

@@ -1,8 +1,8 @@
 /* undo_cases_test.c - undo against a live PostgreSQL: every case of a file of restore cases
  * must end in the state that was recorded.
  *
- *   TIDEMARK_TEST_POSTGRES  a URL of a database that may be emptied, wal_level logical
- *   TIDEMARK_TEST_CASES     the file
+ *   TIDEMARK_POSTGRES  a URL of a database that may be emptied, wal_level logical
+ *   TIDEMARK_RESTORE_CASES     the file
  *
  * Without them it is skipped. SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
@@ -310,7 +310,7 @@ static void run_all(struct cases *c, const struct json *list)
 
 static void cases_end_in_the_recorded_states(void **state)
 {
-    const char *url = getenv("TIDEMARK_TEST_POSTGRES"), *path = getenv("TIDEMARK_TEST_CASES");
+    const char *url = getenv("TIDEMARK_POSTGRES"), *path = getenv("TIDEMARK_RESTORE_CASES");
     struct cases c = {.os = os_real(), .spool = "/tmp/undo-cases-XXXXXX"};
     struct arena arena = {0};
     struct json *list = NULL;
@@ -318,7 +318,7 @@ static void cases_end_in_the_recorded_states(void **state)
 
     (void)state;
     if (!url || !path) {
-        print_message("skipped: TIDEMARK_TEST_POSTGRES and TIDEMARK_TEST_CASES are not set\n");
+        print_message("skipped: TIDEMARK_POSTGRES and TIDEMARK_RESTORE_CASES are not set\n");
         skip();
     }
     FILE *file = fopen(path, "re");

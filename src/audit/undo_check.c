@@ -86,19 +86,34 @@ static err compare(struct undo_running *run, struct undo_row *row, const struct 
     return e;
 }
 
-static void key_exists(struct undo_plan *plan, struct undo_row *row)
+/* The row that has the key now holds what would come back: it came back already. */
+static bool is_back(const struct undo_row *row, const struct value *now)
+{
+    bool back = !row->after;
+
+    for (int i = 0; back && i < row->table->count; i++) {
+        back = !value_is_known(&row->before[i]) || row->table->columns[i].dropped ||
+               value_is(&row->before[i], &now[i]);
+    }
+    return back;
+}
+
+static void key_exists(struct undo_plan *plan, struct undo_row *row, const struct value *now)
 {
     const struct catalog_index *key = row->table->key;
+    bool back = is_back(row, now);
     struct undo_row then = *row;
 
     then.after = NULL; /* the note is about the key that is to come back */
-    struct undo_note *note = undo_conflict(plan, UNDO_KEY_EXISTS, &then,
-                                           "%.*s was made anew since: the key is taken",
-                                           VIEW_ARG(undo_row_words(plan, &then)));
+    struct undo_note *note = undo_conflict(
+        plan, UNDO_KEY_EXISTS, &then, "%.*s was made anew since: the key is taken%s",
+        VIEW_ARG(undo_row_words(plan, &then)), back ? ", by the same row" : "");
     for (int i = 0; i < key->count; i++) {
         undo_note_column(plan, note, row->table->columns[key->columns[i]].name);
     }
-    undo_note_fix(plan, note, "look at the row that has it now: tidemark row show");
+    undo_note_fix(plan, note, "%s",
+                  back ? "it is as it was before: was this undone already?"
+                       : "look at the row that has it now: tidemark row show");
     row->stopped = true;
 }
 
@@ -116,7 +131,7 @@ static err check_key(struct undo_running *run, struct undo_row *row)
     }
     err e = undo_look(run, row->table, row->before, true, &found);
     if (!e && found) {
-        key_exists(run->plan, row);
+        key_exists(run->plan, row, found);
     }
     return e;
 }

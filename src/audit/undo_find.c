@@ -164,7 +164,7 @@ static err select_found(struct selecting *s)
     }
     err e = trail_find(s->source->trail, &query, take_hit, s, &found);
     if (!e && !s->out->count) {
-        e = fault(ERR_NOT_FOUND, "no change of it was captured");
+        e = fault(ERR_NOT_FOUND, "no change of it was captured from %s", s->source->name);
     }
     return e;
 }

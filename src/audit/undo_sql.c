@@ -11,12 +11,26 @@
 #include "audit/pg.h"
 #include "audit/undo_inside.h"
 
+#define OID_NUMERIC 1700
+
+/* Digits and a point: no NaN, no exponent. */
+static bool is_plain(view text)
+{
+    bool plain = text.len > 0;
+
+    for (size_t i = 0; plain && i < text.len; i++) {
+        uint8_t c = text.at[i];
+        plain = (c >= '0' && c <= '9') || c == '.' || (c == '-' && i == 0);
+    }
+    return plain;
+}
+
 void undo_sql_value(const struct catalog_column *column, const struct value *value,
                     struct writer *out)
 {
     if (value->kind != VALUE_TEXT) {
         write_format(out, "NULL");
-    } else if (column->number) {
+    } else if (column->number || (column->base == OID_NUMERIC && is_plain(value->text))) {
         write_view(out, value->text);
     } else if (column->base == 16) { /* boolean */
         write_format(out, "%s", view_is(value->text, VIEW("t")) ? "true" : "false");
