@@ -237,7 +237,7 @@ void change_tell(struct story *story, struct cli *cli, const struct json *change
     story_line(story, STORY_DIM, "tx:%.*s/%.*s  lsn %.*s",
                VIEW_ARG(json_word(change, "source")), VIEW_ARG(json_word(change, "tx")),
                VIEW_ARG(json_word(change, "lsn")));
-    story_context(story, cli, change, INDENT);
+    story_context(story, cli, change, false, INDENT);
     for (const struct json *in = image ? image->inside : NULL; in; in = in->next) {
         tell_field(story, cli, change, in->name);
     }
