@@ -193,7 +193,7 @@ void change_line(struct story *story, struct cli *cli, const struct json *change
     }
     write_u8(&story->out, '\n');
     if (story->full) {
-        story_context(story, cli, change, INDENT);
+        story_context(story, cli, change, false, INDENT);
     }
 }
 
