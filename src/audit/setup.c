@@ -188,37 +188,63 @@ static void plan_difference(struct planner *p, view publication, bool inserts,
     writer_fini(&tables);
 }
 
-/* *found: there is such a publication; *whole: FOR ALL TABLES, so nothing is to be added. */
-static err look_up_publication(struct pg *pg, view name, bool *found, bool *whole)
+struct publication {
+    bool found, whole; /* whole: FOR ALL TABLES, so nothing is to be added */
+    bool differs;      /* in what it publishes */
+};
+
+/* A partitioned table is published as itself, and nothing that happens to rows is left out. */
+static err look_up_publication(struct pg *pg, view name, bool inserts, struct publication *out)
 {
     struct writer sql = {0};
     struct pg_rows *rows = NULL;
 
-    write_format(&sql, "SELECT puballtables FROM pg_catalog.pg_publication WHERE pubname = ");
+    write_format(&sql,
+                 "SELECT puballtables, NOT (pubinsert AND pubtruncate AND pubviaroot AND "
+                 "pubupdate = %s AND pubdelete = %s) FROM pg_catalog.pg_publication WHERE "
+                 "pubname = ",
+                 inserts ? "false" : "true", inserts ? "false" : "true");
     pg_quote_text(&sql, name);
     write_u8(&sql, 0);
     err e = pg_query(pg, (const char *)sql.at, NULL, 0, &rows);
     writer_fini(&sql);
-    if (!e) {
-        *found = pg_row_count(rows) > 0;
-        *whole = *found && view_is_text(pg_value(rows, 0, 0), "t");
+    *out = (struct publication){0};
+    if (!e && pg_row_count(rows)) {
+        out->found = true;
+        out->whole = view_is_text(pg_value(rows, 0, 0), "t");
+        out->differs = view_is_text(pg_value(rows, 0, 1), "t");
     }
     pg_rows_free(rows);
     return e;
+}
+
+static void plan_options(struct planner *p, view publication, bool inserts)
+{
+    struct writer sql = {0};
+
+    write_format(&sql, "ALTER PUBLICATION ");
+    pg_quote_name(&sql, publication);
+    write_format(&sql, " SET (%s)", inserts ? OPTIONS_INSERTS : OPTIONS_WHOLE);
+    add_step(p, &sql,
+             "it leaves out a kind of change, or tells partitions instead of their table");
+    writer_fini(&sql);
 }
 
 static err plan_publication(struct planner *p, bool inserts)
 {
     struct writer name = {0}, sql = {0};
     struct pg_rows *there = NULL;
-    bool found = false, whole = false;
+    struct publication state;
 
     publication_name(&name, p->ask->publication, inserts);
     view publication = view_text((const char *)name.at);
-    err e = look_up_publication(p->pg, publication, &found, &whole);
-    if (!e && !found) {
+    err e = look_up_publication(p->pg, publication, inserts, &state);
+    if (!e && state.differs) {
+        plan_options(p, publication, inserts);
+    }
+    if (!e && !state.found) {
         plan_creation(p, publication, inserts);
-    } else if (!e && !whole) {
+    } else if (!e && !state.whole) {
         write_format(
             &sql, "SELECT n.nspname, c.relname FROM pg_catalog.pg_publication p JOIN "
                   "pg_catalog.pg_publication_rel r ON r.prpubid = p.oid JOIN "
@@ -280,16 +306,16 @@ err setup_drop_plan(struct pg *pg, const struct setup_ask *ask, struct arena *ar
 {
     struct planner p = {.pg = pg, .ask = ask, .arena = arena, .plan = out};
     struct writer sql = {0};
-    struct setup_slot_state state;
+    struct setup_slot_state held;
     err e = OK;
 
     *out = (struct setup_plan){0};
     for (int inserts = 0; inserts < 2 && !e && ask->publication; inserts++) {
         struct writer name = {0};
-        bool found = false, whole = false;
+        struct publication state;
         publication_name(&name, ask->publication, inserts);
-        e = look_up_publication(pg, view_text((const char *)name.at), &found, &whole);
-        if (!e && found) {
+        e = look_up_publication(pg, view_text((const char *)name.at), inserts, &state);
+        if (!e && state.found) {
             writer_reset(&sql);
             write_format(&sql, "DROP PUBLICATION ");
             pg_quote_name(&sql, view_text((const char *)name.at));
@@ -297,7 +323,7 @@ err setup_drop_plan(struct pg *pg, const struct setup_ask *ask, struct arena *ar
         }
         writer_fini(&name);
     }
-    err slot = e || !ask->slot ? ERR_NOT_FOUND : setup_slot_state(pg, ask->slot, &state);
+    err slot = e || !ask->slot ? ERR_NOT_FOUND : setup_slot_state(pg, ask->slot, &held);
     if (!slot) {
         writer_reset(&sql);
         write_format(&sql, "SELECT pg_drop_replication_slot(");
@@ -359,11 +385,11 @@ err setup_publications(struct pg *pg, const char *publication, struct writer *ou
     err e = OK;
 
     for (int inserts = 0; inserts < 2 && !e; inserts++) {
-        bool found = false, whole = false;
+        struct publication state;
         writer_reset(&both);
         publication_name(&both, publication, inserts);
-        e = look_up_publication(pg, view_text((const char *)both.at), &found, &whole);
-        if (!e && found) {
+        e = look_up_publication(pg, view_text((const char *)both.at), inserts, &state);
+        if (!e && state.found) {
             write_format(&list, count++ ? "," : "");
             pg_quote_name(&list, view_text((const char *)both.at));
         }

@@ -29,13 +29,19 @@ static const char tables_sql[] =
     "   AS has_large,"
     "  bool_or(c.relpersistence = 'u') AS unlogged"
     " FROM leaf l JOIN identity i USING (oid) JOIN pg_catalog.pg_class c USING (oid)"
-    " GROUP BY l.root) "
+    " GROUP BY l.root), "
+    "told AS ("
+    " SELECT r.prrelid AS rel FROM pg_catalog.pg_publication_rel r"
+    "  JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid AND p.pubname IN (%s, %s)"
+    " UNION SELECT c.oid FROM pg_catalog.pg_publication_tables t"
+    "  JOIN pg_catalog.pg_namespace n ON n.nspname = t.schemaname"
+    "  JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename"
+    "  WHERE t.pubname IN (%s, %s)) "
     "SELECT c.oid, n.nspname, c.relname, c.relreplident, i.has_key AND coalesce(w.has_key, "
     "true),"
     " EXISTS (SELECT FROM pg_catalog.pg_index x WHERE x.indrelid = c.oid AND x.indisprimary),"
     " c.relkind = 'p', coalesce(w.unlogged, false),"
-    " EXISTS (SELECT FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p"
-    "  ON p.oid = r.prpubid WHERE r.prrelid = c.oid AND p.pubname IN (%s, %s)),"
+    " EXISTS (SELECT FROM told WHERE told.rel = c.oid),"
     " pg_catalog.row_security_active(c.oid), coalesce(w.tuples, 0)::bigint,"
     " coalesce(w.bytes, 0)::bigint, coalesce(w.has_large, false),"
     " pg_catalog.has_table_privilege(c.oid, 'SELECT'),"
@@ -166,7 +172,8 @@ err setup_tables(struct pg *pg, const struct setup_ask *ask, struct arena *arena
     struct pg_rows *rows = NULL;
 
     setup_quote_publications(ask, &one, &two);
-    write_format(&sql, tables_sql, (const char *)one.at, (const char *)two.at);
+    const char *whole = (const char *)one.at, *inserts = (const char *)two.at;
+    write_format(&sql, tables_sql, whole, inserts, whole, inserts);
     write_u8(&sql, 0);
     err e = pg_query(pg, (const char *)sql.at, NULL, 0, &rows);
     writer_fini(&one);

@@ -403,7 +403,8 @@ static err open_all(struct snapshot *s, const struct snapshot_config *config)
     err e = open_hand(s, config);
 
     e = e ? e : plan_make(s->hands[0].pg, config, &s->plan);
-    for (int i = 1; !e && i < config->workers && (size_t)i < s->plan.count; i++) {
+    int most = config->workers < SNAPSHOT_WORKERS_MAX ? config->workers : SNAPSHOT_WORKERS_MAX;
+    for (int i = 1; !e && i < most && (size_t)i < s->plan.count; i++) {
         e = open_hand(s, config);
     }
     return e;
@@ -415,7 +416,6 @@ err snapshot_start(const struct snapshot_config *config, const struct snapshot_t
     struct snapshot *s = xcalloc(1, sizeof(*s));
 
     assert(config->workers >= 1);
-    assert(config->workers <= SNAPSHOT_WORKERS_MAX);
     s->os = config->os;
     s->target = *target;
     s->exported = config->exported ? xstrdup(config->exported) : NULL;

@@ -195,6 +195,13 @@ static void a_plan_run_twice_changes_nothing(void **state)
     must(setup_publications(pg, "live", &names));
     assert_true(view_is_text(writer_view(&names), "'\"live\",\"live_new\"'"));
     must(pg_run(pg, "UPDATE live.loose SET note = 'y'")); /* not refused */
+    must(pg_run(pg,
+                "ALTER PUBLICATION live SET (publish = 'insert', publish_via_partition_root = "
+                "false)"));
+    must(setup_plan(pg, &asked, &arena, &plan));
+    assert_int_equal(plan.count, 2); /* that, and the slot */
+    must(setup_run(pg, &plan));
+    plan_is_empty(&asked, true);
     asked.without = "live.items";
     asked.keyless = SETUP_FULL;
     must(setup_plan(pg, &asked, &arena, &plan));
