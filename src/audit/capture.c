@@ -339,6 +339,7 @@ void capture_stop(struct capture *c)
     worker_stop(&c->sealer);
     pthread_mutex_destroy(&c->notes_lock);
     arena_fini(&c->sealing.arena);
+    arena_fini(&c->scratch);
     if (c->wake_fd >= 0) {
         close(c->wake_fd);
     }
