@@ -14,7 +14,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "audit/relations.h"
 #include "audit/stitch.h"
 
 #define TABLE 16385
@@ -409,6 +408,22 @@ static void a_truncate_is_a_change_of_each_table(void **state)
     close_scene(&s);
 }
 
+static void rows_that_wait_keep_the_description_they_came_with(void **state)
+{
+    (void)state;
+    struct scene s;
+
+    open_scene(&s, CONTEXT_NEAREST, 1 << 20);
+    begin(&s, 7);
+    describe(&s, 0, TABLE, 'd', "t", "Kv");
+    assert_int_equal(insert(&s, 0, TABLE, "1a"), OK);
+    describe(&s, 0, TABLE, 'd', "t", "Kvw");
+    assert_int_equal(insert(&s, 0, TABLE, "2bc"), OK);
+    context(&s, 0, "{}");
+    assert_given(&s, "begin 7 1007\ncreate t -:1,a {} #0\ncreate t -:2,b,c {} #1\n");
+    close_scene(&s);
+}
+
 static void a_description_that_is_no_news_keeps_its_object(void **state)
 {
     (void)state;
@@ -728,31 +743,6 @@ static void a_new_connection_begins_with_an_empty_spool(void **state)
     close_scene(&s);
 }
 
-static void types_are_named_as_people_know_them(void **state)
-{
-    (void)state;
-    static const char *const names[][3] = {
-        {"pg_catalog", "int4", "integer"},
-        {"pg_catalog", "_timestamptz", "timestamp with time zone[]"},
-        {"pg_catalog", "text", "text"},
-        {"public", "mood", "mood"},
-        {"public", "_mood", "mood[]"},
-        {"geo", "point3", "geo.point3"},
-    };
-    struct types types = {0};
-    struct column column = {.type = 70000};
-    struct relation relation = {.columns = &column, .count = 1};
-
-    types_name(&types, &relation);
-    assert_null(column.type_name.at);
-    for (size_t i = 0; i < COUNT(names); i++) {
-        types_put(&types, column.type, view_text(names[i][0]), view_text(names[i][1]));
-        types_name(&types, &relation);
-        assert_true(view_is_text(column.type_name, names[i][2]));
-    }
-    types_fini(&types);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -762,6 +752,7 @@ int main(void)
         cmocka_unit_test(messages_of_others_are_given_heartbeats_are_not),
         cmocka_unit_test(key_images_have_their_key_and_full_ones_fill_what_is_unknown),
         cmocka_unit_test(a_truncate_is_a_change_of_each_table),
+        cmocka_unit_test(rows_that_wait_keep_the_description_they_came_with),
         cmocka_unit_test(a_description_that_is_no_news_keeps_its_object),
         cmocka_unit_test(interleaved_streams_come_out_whole_and_without_what_was_taken_back),
         cmocka_unit_test(a_message_that_may_be_of_an_aborted_savepoint_leaves_a_doubt),
@@ -772,7 +763,6 @@ int main(void)
         cmocka_unit_test(rows_that_were_not_described_so_are_corrupt),
         cmocka_unit_test(a_large_transaction_stays_within_its_memory),
         cmocka_unit_test(a_new_connection_begins_with_an_empty_spool),
-        cmocka_unit_test(types_are_named_as_people_know_them),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
