@@ -97,7 +97,7 @@ def test_what_holds_up_a_new_slot_is_named(server, clusters):
         idle.sql("BEGIN; INSERT INTO orders VALUES (1)")
         pid = idle.sql("SELECT pg_backend_pid()")[0][0]
         cluster.sql("BEGIN; INSERT INTO orders VALUES (2); PREPARE TRANSACTION 'it''s'")
-        cluster.sql("SELECT pg_sleep(10.2)")  # younger ones are not worth a word
+        cluster.sql("SELECT pg_sleep(3.2)")  # younger ones are not worth a word
         _, by_name = check(server, cluster.url)
     assert by_name["open transaction"]["fix"] == f"SELECT pg_terminate_backend({pid});"
     assert "COMMIT PREPARED 'it''s'" in by_name["prepared transaction"]["fix"]

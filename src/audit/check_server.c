@@ -219,7 +219,7 @@ static err check_transactions(struct checking *c)
                      "SELECT pid::text, usename, extract(epoch FROM clock_timestamp() - "
                      "xact_start)::bigint, state FROM pg_catalog.pg_stat_activity WHERE "
                      "backend_xid IS NOT NULL AND pid <> pg_catalog.pg_backend_pid() AND "
-                     "xact_start < clock_timestamp() - interval '10 s' ORDER BY xact_start "
+                     "xact_start < clock_timestamp() - interval '3 s' ORDER BY xact_start "
                      "LIMIT 10",
                      NULL, 0, &rows);
 
@@ -245,7 +245,7 @@ static err check_prepared(struct checking *c)
         pg_query(c->pg,
                  "SELECT gid, extract(epoch FROM clock_timestamp() - prepared)::bigint FROM "
                  "pg_catalog.pg_prepared_xacts WHERE prepared < clock_timestamp() - "
-                 "interval '10 s' ORDER BY prepared LIMIT 10",
+                 "interval '3 s' ORDER BY prepared LIMIT 10",
                  NULL, 0, &rows);
 
     for (size_t i = 0; !e && i < pg_row_count(rows); i++) {
