@@ -97,22 +97,58 @@ void types_fini(struct types *types)
     *types = (struct types){0};
 }
 
+static void write_name(struct writer *out, view name)
+{
+    bool plain = name.len && (name.at[0] < '0' || name.at[0] > '9');
+
+    for (size_t i = 0; i < name.len; i++) {
+        uint8_t c = name.at[i];
+        plain = plain && ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_');
+    }
+    if (plain) {
+        write_view(out, name);
+        return;
+    }
+    write_u8(out, '"');
+    for (size_t i = 0; i < name.len; i++) {
+        if (name.at[i] == '"') {
+            write_u8(out, '"');
+        }
+        write_u8(out, name.at[i]);
+    }
+    write_u8(out, '"');
+}
+
+static void write_builtin(struct writer *out, view name)
+{
+    for (size_t i = 0; i < COUNT(builtin_names); i++) {
+        if (view_is_text(name, builtin_names[i].catalog)) {
+            write_view(out, view_text(builtin_names[i].name));
+            return;
+        }
+    }
+    write_name(out, name);
+}
+
 /* As format_type() has it under the usual search path; an array's own name begins with _. */
 static char *name_of(view schema, view name)
 {
     bool array = name.len > 1 && name.at[0] == '_';
-    bool builtin = view_is_text(schema, "pg_catalog");
-    bool qualified = !builtin && !view_is_text(schema, "public");
     view element = view_from(name, array ? 1 : 0);
+    struct writer out = {0};
 
-    for (size_t i = 0; builtin && i < COUNT(builtin_names); i++) {
-        if (view_is_text(element, builtin_names[i].catalog)) {
-            element = view_text(builtin_names[i].name);
-            break;
+    if (view_is_text(schema, "pg_catalog")) {
+        write_builtin(&out, element);
+    } else {
+        if (!view_is_text(schema, "public")) {
+            write_name(&out, schema);
+            write_u8(&out, '.');
         }
+        write_name(&out, element);
     }
-    return text_format("%.*s%s%.*s%s", VIEW_ARG(qualified ? schema : VIEW("")),
-                       qualified ? "." : "", VIEW_ARG(element), array ? "[]" : "");
+    write_bytes(&out, "[]", array ? 2 : 0);
+    write_u8(&out, '\0');
+    return (char *)out.at;
 }
 
 void types_put(struct types *types, uint32_t oid, view schema, view name)

@@ -19,6 +19,7 @@ static void types_are_named_as_people_know_them(void **state)
         {"public", "mood", "mood"},
         {"public", "_mood", "mood[]"},
         {"geo", "point3", "geo.point3"},
+        {"My", "_a\"b", "\"My\".\"a\"\"b\"[]"},
     };
     struct types types = {0};
     struct column column = {.type = 70000};
