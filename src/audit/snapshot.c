@@ -351,6 +351,7 @@ static void *work(void *self)
     struct snapshot *s = hand->snapshot;
     err e = OK;
 
+    pthread_setname_np(pthread_self(), "snapshot");
     while (!e && take_chunk(hand)) {
         e = s->exported ? read_exported(hand) : read_watermarked(hand);
         if (e) {
