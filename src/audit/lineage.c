@@ -28,6 +28,7 @@ struct lineage {
     const struct lineage_query *query;
     struct json_writer *j;
     struct arena scratch; /* of one change */
+    struct labels *labels;
     struct kept cause;
     struct writer entries[RING]; /* of the row, JSON; a ring */
     int64_t entry_count;
@@ -59,7 +60,7 @@ static err take_entry(void *self, const struct row_entry *entry)
 
     writer_reset(out);
     arena_reset(&l->scratch);
-    json_entry(&l->scratch, l->query->ref->source, entry, &j);
+    json_entry(&l->scratch, l->query->ref->source, l->labels, entry, &j);
     keep_change(l, entry->change, entry->origin);
     return OK;
 }
@@ -400,8 +401,12 @@ static err write_session(struct lineage *l)
 err lineage_write(const struct lineage_query *query, struct json_writer *j)
 {
     struct lineage l = {.query = query, .j = j};
-    err e = OK;
+    struct source *source = query->source;
+    err e = labels_load(source->audit->os, source->options.labels, &l.labels);
 
+    if (e) {
+        return e;
+    }
     switch (query->ref->kind) {
     case REF_ROW:
         e = from_row(&l);
@@ -419,6 +424,7 @@ err lineage_write(const struct lineage_query *query, struct json_writer *j)
     if (!e && query->ref->kind != REF_SESSION) {
         e = write_all(&l);
     }
+    labels_free(l.labels);
     arena_fini(&l.scratch);
     arena_fini(&l.cause.arena);
     for (size_t i = 0; i < COUNT(l.entries); i++) {

@@ -12,7 +12,8 @@ struct row_call { /* what both rows and their differences begin with */
     struct http_call *call;
     struct ref ref;
     struct source *source; /* held */
-    bool behind;           /* the trail is not at the end of what was captured */
+    struct labels *labels;
+    bool behind; /* the trail is not at the end of what was captured */
     int64_t now_ms;
 };
 
@@ -35,19 +36,28 @@ static bool open_row(struct http_call *call, struct row_call *r)
         return false;
     }
     e = trail_catch_up(r->source->trail, CATCH_UP_MS);
-    if (e && e != ERR_TIMEOUT) {
+    r->behind = e == ERR_TIMEOUT;
+    e = e == ERR_TIMEOUT ? OK : e;
+    e = e ? e : labels_load(audit->os, r->source->options.labels, &r->labels);
+    if (e) {
         source_drop(r->source);
         http_reply_fault(call);
         return false;
     }
-    r->behind = e == ERR_TIMEOUT;
     return true;
+}
+
+static void close_row(struct row_call *r)
+{
+    labels_free(r->labels);
+    source_drop(r->source);
 }
 
 struct telling { /* entries as they are walked */
     struct json_writer *j;
     struct arena scratch; /* of one entry */
     view source;
+    const struct labels *labels;
     int64_t seen, skip, limit;
     bool more;
 };
@@ -65,7 +75,7 @@ static err tell_entry(void *self, const struct row_entry *entry)
         return OK;
     }
     arena_reset(&t->scratch);
-    json_entry(&t->scratch, t->source, entry, t->j);
+    json_entry(&t->scratch, t->source, t->labels, entry, t->j);
     return OK;
 }
 
@@ -93,7 +103,7 @@ static void json_life(const struct row_call *r, const struct row_life *life,
     json_view(j, life->found ? now.key : (view){0});
     json_name(j, "ref_now");
     json_ref(j, life->found ? &now : &r->ref);
-    json_row(life->last.relation, life->exists ? life->last.values : NULL, j);
+    json_row(r->labels, life->last.relation, life->exists ? life->last.values : NULL, j);
     json_name(j, "lives");
     json_int(j, life->lives);
     json_name(j, "entries");
@@ -152,7 +162,7 @@ static err no_row(const struct row_call *r, view asked)
 static err show(struct row_call *r, struct json_writer *j)
 {
     struct http_call *call = r->call;
-    struct telling t = {.j = j, .source = r->ref.source};
+    struct telling t = {.j = j, .source = r->ref.source, .labels = r->labels};
     struct row_query query = {.trail = r->source->trail, .ref = &r->ref};
     struct row_life life = {0};
     view at = http_query(call, "at");
@@ -200,7 +210,7 @@ void rows_route_show(struct http_call *call)
     } else {
         http_reply_json(call, 200);
     }
-    source_drop(r.source);
+    close_row(&r);
 }
 
 static err side(struct row_call *r, const char *name, struct moment *moment,
@@ -215,8 +225,9 @@ static err side(struct row_call *r, const char *name, struct moment *moment,
 }
 
 /* known: what is said of it is certain, as its history goes back to its creation. */
-static void json_side_of(const char *name, view asked, const struct moment *moment,
-                         const struct row_life *life, bool known, struct json_writer *j)
+static void json_side_of(const struct row_call *r, const char *name, view asked,
+                         const struct moment *moment, const struct row_life *life, bool known,
+                         struct json_writer *j)
 {
     json_name(j, name);
     json_object(j);
@@ -227,13 +238,13 @@ static void json_side_of(const char *name, view asked, const struct moment *mome
     json_bool(j, life->exists);
     json_name(j, "last_change");
     json_time_us(j, life->last_us);
-    json_row(life->last.relation, life->exists ? life->last.values : NULL, j);
+    json_row(r->labels, life->last.relation, life->exists ? life->last.values : NULL, j);
     json_end_object(j);
 }
 
 /* Both images by the newer description. */
-static void json_difference(const struct row_life *from, const struct row_life *to,
-                            struct json_writer *j)
+static void json_difference(const struct row_call *r, const struct row_life *from,
+                            const struct row_life *to, struct json_writer *j)
 {
     struct relation *relation = to->last.relation ? to->last.relation : from->last.relation;
     size_t count = relation ? (size_t)relation->count : 0;
@@ -250,7 +261,8 @@ static void json_difference(const struct row_life *from, const struct row_life *
     }
     json_name(j, "fields");
     if (relation) {
-        json_fields(relation, from->exists ? old : NULL, to->exists ? new : NULL, false, j);
+        json_fields(r->labels, relation, from->exists ? old : NULL, to->exists ? new : NULL,
+                    false, j);
     } else {
         json_array(j);
         json_end_array(j);
@@ -279,9 +291,9 @@ static err diff(struct row_call *r, struct json_writer *j)
         json_object(j);
         json_address(&r->ref, j);
         bool whole = to.begins == ROW_CREATED;
-        json_side_of("from", from_text, &from_at, &from, whole, j);
-        json_side_of("to", to_text, &to_at, &to, whole, j);
-        json_difference(&from, &to, j);
+        json_side_of(r, "from", from_text, &from_at, &from, whole, j);
+        json_side_of(r, "to", to_text, &to_at, &to, whole, j);
+        json_difference(r, &from, &to, j);
         json_end_object(j);
     }
     row_life_fini(&from);
@@ -303,5 +315,5 @@ void rows_route_diff(struct http_call *call)
     } else {
         http_reply_json(call, 200);
     }
-    source_drop(r.source);
+    close_row(&r);
 }

@@ -157,11 +157,57 @@ static void json_value(const struct column *column, struct value value, struct j
     }
 }
 
-void json_row(const struct relation *relation, const struct value *values,
-              struct json_writer *j)
+/* The words of the business for a column and a value of it, when there are any. */
+static void json_words(const struct labels *labels, const struct relation *relation,
+                       const struct column *column, struct value value, const char *name,
+                       struct json_writer *j)
 {
+    view words = {0};
+
+    if (value.kind == VALUE_TEXT) {
+        words =
+            labels_value(labels, relation->schema, relation->name, column->name, value.text);
+    }
+    if (words.at) {
+        json_name(j, name);
+        json_view(j, words);
+    }
+}
+
+static void json_label(const struct labels *labels, const struct relation *relation,
+                       const struct column *column, struct json_writer *j)
+{
+    view label = labels_column(labels, relation->schema, relation->name, column->name);
+
+    if (label.at) {
+        json_name(j, "label");
+        json_view(j, label);
+    }
+}
+
+static void json_row_labels(const struct labels *labels, const struct relation *relation,
+                            const struct value *values, struct json_writer *j)
+{
+    json_name(j, "labels");
+    json_object(j);
+    for (int i = 0; i < relation->count; i++) {
+        const struct column *column = &relation->columns[i];
+        json_name_view(j, column->name);
+        json_object(j);
+        json_label(labels, relation, column, j);
+        json_words(labels, relation, column, values[i], "value", j);
+        json_end_object(j);
+    }
+    json_end_object(j);
+}
+
+void json_row(const struct labels *labels, const struct relation *relation,
+              const struct value *values, struct json_writer *j)
+{
+    bool there = relation && values;
+
     json_name(j, "row");
-    if (relation && values) {
+    if (there) {
         json_object(j);
         for (int i = 0; i < relation->count; i++) {
             if (values[i].kind == VALUE_TEXT || values[i].kind == VALUE_NULL) {
@@ -175,12 +221,15 @@ void json_row(const struct relation *relation, const struct value *values,
     }
     json_name(j, "unknown");
     json_array(j);
-    for (int i = 0; relation && values && i < relation->count; i++) {
+    for (int i = 0; there && i < relation->count; i++) {
         if (values[i].kind == VALUE_UNKNOWN) {
             json_view(j, relation->columns[i].name);
         }
     }
     json_end_array(j);
+    if (there && labels) {
+        json_row_labels(labels, relation, values, j);
+    }
 }
 
 /* Known and told apart, or one of them known and the other not. */
@@ -200,14 +249,19 @@ static void json_side(const char *name, const struct column *column, struct valu
     }
 }
 
-static void json_field(const struct column *column, struct value old, struct value new,
-                       struct json_writer *j)
+static void json_field(const struct labels *labels, const struct relation *relation, int at,
+                       struct value old, struct value new, struct json_writer *j)
 {
+    const struct column *column = &relation->columns[at];
+
     json_object(j);
     json_name(j, "name");
     json_view(j, column->name);
     json_side("old", column, old, j);
     json_side("new", column, new, j);
+    json_label(labels, relation, column, j);
+    json_words(labels, relation, column, old, "old_label", j);
+    json_words(labels, relation, column, new, "new_label", j);
     if (old.kind == VALUE_UNKNOWN || new.kind == VALUE_UNKNOWN) {
         json_name(j, "unknown");
         json_array(j);
@@ -222,8 +276,9 @@ static void json_field(const struct column *column, struct value old, struct val
     json_end_object(j);
 }
 
-void json_fields(const struct relation *relation, const struct value *old,
-                 const struct value *new, bool all, struct json_writer *j)
+void json_fields(const struct labels *labels, const struct relation *relation,
+                 const struct value *old, const struct value *new, bool all,
+                 struct json_writer *j)
 {
     json_array(j);
     for (int i = 0; i < relation->count; i++) {
@@ -231,14 +286,15 @@ void json_fields(const struct relation *relation, const struct value *old,
         before = old ? old[i] : before;
         after = new ? new[i] : after;
         if (all || differs(before, after)) {
-            json_field(&relation->columns[i], before, after, j);
+            json_field(labels, relation, i, before, after, j);
         }
     }
     json_end_array(j);
 }
 
 /* The images that an entry's fields are told from: a row that is new has no old ones. */
-static void entry_fields(const struct row_entry *entry, struct json_writer *j)
+static void entry_fields(const struct labels *labels, const struct row_entry *entry,
+                         struct json_writer *j)
 {
     const struct relation *relation = entry->change->relation;
     const struct value *old = entry->old, *new = entry->new;
@@ -250,22 +306,22 @@ static void entry_fields(const struct row_entry *entry, struct json_writer *j)
     }
     switch (entry->step) {
     case ROW_CREATED:
-        json_fields(relation, NULL, new, false, j);
+        json_fields(labels, relation, NULL, new, false, j);
         break;
     case ROW_DELETED: /* the new image is what it was last */
-        json_fields(relation, new, NULL, false, j);
+        json_fields(labels, relation, new, NULL, false, j);
         break;
     case ROW_SEEN:
-        json_fields(relation, entry->first ? NULL : old, new, false, j);
+        json_fields(labels, relation, entry->first ? NULL : old, new, false, j);
         break;
     default:
-        json_fields(relation, old, new, false, j);
+        json_fields(labels, relation, old, new, false, j);
         break;
     }
 }
 
-void json_entry(struct arena *arena, view source, const struct row_entry *entry,
-                struct json_writer *j)
+void json_entry(struct arena *arena, view source, const struct labels *labels,
+                const struct row_entry *entry, struct json_writer *j)
 {
     const struct change *change = entry->change;
     struct ref record = {.kind = REF_TOPIC,
@@ -296,6 +352,6 @@ void json_entry(struct arena *arena, view source, const struct row_entry *entry,
     json_name(j, "first");
     json_bool(j, entry->first);
     json_name(j, "fields");
-    entry_fields(entry, j);
+    entry_fields(labels, entry, j);
     json_end_object(j);
 }

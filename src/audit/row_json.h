@@ -3,6 +3,7 @@
 #ifndef TIDEMARK_AUDIT_ROW_JSON_H
 #define TIDEMARK_AUDIT_ROW_JSON_H
 
+#include "audit/labels.h"
 #include "audit/row.h"
 
 #define TIME_US_BYTES 40
@@ -15,16 +16,19 @@ void json_ref(struct json_writer *j, const struct ref *ref);
 /* committed_at, tx, commit_lsn, actor, session, request, traceparent, application, context */
 void json_who(struct arena *arena, view source, const struct change *change,
               struct json_writer *j);
-/* "row": {column: value} and "unknown": [columns]; null and [] of no relation. */
-void json_row(const struct relation *relation, const struct value *values,
-              struct json_writer *j);
+/* "row": {column: value}, "unknown": [columns] and, where there are words of the business,
+ * "labels": {column: {label, value}}; null and [] of no relation. labels may be NULL here and
+ * below. */
+void json_row(const struct labels *labels, const struct relation *relation,
+              const struct value *values, struct json_writer *j);
 /* An object: {ref, step, operation, life, fields, ...}. */
-void json_entry(struct arena *arena, view source, const struct row_entry *entry,
-                struct json_writer *j);
-/* An array of {name, old, new, unknown}: the columns in which the images differ. all: those too
- * that do not. old NULL: there was none. */
-void json_fields(const struct relation *relation, const struct value *old,
-                 const struct value *new, bool all, struct json_writer *j);
+void json_entry(struct arena *arena, view source, const struct labels *labels,
+                const struct row_entry *entry, struct json_writer *j);
+/* An array of {name, old, new, unknown, label, old_label, new_label}: the columns in which the
+ * images differ. all: those too that do not. old NULL: there was none. */
+void json_fields(const struct labels *labels, const struct relation *relation,
+                 const struct value *old, const struct value *new, bool all,
+                 struct json_writer *j);
 /* A text of the context by one of several names (a.b goes into objects); null view: none. */
 view context_word(struct arena *arena, view context, const char *const *names, size_t count);
 /* What the request was called, and its trace, whatever the application calls them. */

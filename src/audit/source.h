@@ -52,6 +52,7 @@ struct source_options {       /* rows in source_options_table; texts heap */
     int64_t slot_guard;         /* enum slot_guard */
     int64_t slot_warn_bytes, slot_max_bytes; /* of WAL the slot holds back */
     int64_t hot_ms, keep_ms;                 /* in the view; in the topics; -1: for ever */
+    char *keep;                              /* tables that differ: retention.h */
 };
 extern const struct option source_option_rows[];
 extern const size_t source_option_count;

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "audit/retention.h"
+
 #define ROW(name_, kind_, field_, preset_, help_)                                              \
     .name = (name_), .kind = OPTION_##kind_,                                                   \
     .offset = offsetof(struct source_options, field_), .preset = (preset_), .help = (help_)
@@ -65,6 +67,8 @@ const struct option source_option_rows[] = {
      .least = -1},
     {ROW("keep.ms", MILLIS, keep_ms, "-1", "how long changes stay in the topics; -1: for ever"),
      .least = -1},
+    {ROW("keep", TEXT, keep, "",
+         "tables kept otherwise than keep.ms, SCHEMA.TABLE=TIME by commas, with * and ?")},
 };
 const size_t source_option_count = COUNT(source_option_rows);
 
@@ -146,5 +150,5 @@ err source_options_complete(struct source_options *options, const char *name)
         return fault(ERR_INVALID,
                      "where is the database? A URL such as postgres://USER@HOST/DATABASE");
     }
-    return OK;
+    return retention_check(options->keep);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "audit/pg.h"
+#include "audit/retention.h"
 #include "audit/setup.h"
 
 #define WATCH_NS INT64_C(10000000000)
@@ -77,6 +78,10 @@ static int64_t turn(struct worker *worker, struct job *jobs)
         source_status_get(all[i], &status);
         /* an edit changes options while the thread is stopped: not while we read them */
         if (!atomic_load(&w->ends) && pthread_mutex_trylock(&all[i]->life) == 0) {
+            const struct source_options *o = &all[i]->options;
+            if (retention_apply(all[i], o->keep, o->keep_ms)) {
+                trace_warn("audit", "source %s: %s", all[i]->name, fault_here.text);
+            }
             bool begun = status.durable_lsn || status.state != SOURCE_CREATING;
             if (begun && look(w, all[i])) {
                 trace_debug("audit", "source %s: %s", all[i]->name, fault_here.text);

@@ -176,7 +176,7 @@ static void tell_at(struct story *story, struct cli *cli, const struct json *row
     write_u8(&story->out, '\n');
     if (json_truth(row, "exists")) {
         story_line(story, STORY_BOLD, "as it was at %s", at);
-        story_row(story, cli, json_get(row, "row"), json_get(row, "unknown"), INDENT);
+        story_answer(story, cli, row, INDENT);
     } else {
         story_line(story, STORY_BOLD, "it did not exist at %s", at);
     }

@@ -150,12 +150,20 @@ view story_actor(struct cli *cli, const struct json *change)
     return actor.len ? actor : VIEW("(nobody named)");
 }
 
-static size_t name_columns(const struct json *list, bool members)
+/* A field's name, or what the business calls it. */
+static view field_name(const struct json *field)
+{
+    view label = json_word(field, "label");
+
+    return label.len ? label : json_word(field, "name");
+}
+
+static size_t name_columns(const struct json *fields)
 {
     size_t widest = 0;
 
-    for (const struct json *in = list ? list->inside : NULL; in; in = in->next) {
-        widest = MAX(widest, text_columns(members ? in->name : json_word(in, "name")));
+    for (const struct json *in = fields ? fields->inside : NULL; in; in = in->next) {
+        widest = MAX(widest, text_columns(field_name(in)));
     }
     return MIN(widest, NAME_COLUMNS_MAX);
 }
@@ -198,19 +206,27 @@ static void write_both(struct story *story, view old, view new, size_t left)
     write_u8(&story->out, '\n');
 }
 
+static view field_value(struct cli *cli, const struct json *field, const struct json *value,
+                        const char *label)
+{
+    view words = json_word(field, label);
+
+    return words.len ? words : story_value(cli, value);
+}
+
 void story_fields(struct story *story, struct cli *cli, const struct json *fields,
                   size_t indent)
 {
-    size_t names = name_columns(fields, false), left = indent + names + 2;
+    size_t names = name_columns(fields), left = indent + names + 2;
 
     for (const struct json *f = fields ? fields->inside : NULL; f; f = f->next) {
         const struct json *old = json_get(f, "old"), *new = json_get(f, "new");
         const struct json *unknown = json_get(f, "unknown");
         bool old_unknown = says(unknown, "old"), new_unknown = says(unknown, "new");
-        view old_text = old_unknown ? VIEW(UNKNOWN) : story_value(cli, old);
-        view new_text = new_unknown ? VIEW(UNKNOWN) : story_value(cli, new);
+        view old_text = old_unknown ? VIEW(UNKNOWN) : field_value(cli, f, old, "old_label");
+        view new_text = new_unknown ? VIEW(UNKNOWN) : field_value(cli, f, new, "new_label");
         size_t room = story->width > left + 1 ? story->width - left : 1;
-        write_name(story, json_word(f, "name"), indent, names);
+        write_name(story, field_name(f), indent, names);
         if ((old || old_unknown) && (new || new_unknown)) {
             write_both(story, old_text, new_text, left);
         } else {
@@ -221,24 +237,52 @@ void story_fields(struct story *story, struct cli *cli, const struct json *field
     }
 }
 
-void story_row(struct story *story, struct cli *cli, const struct json *row,
-               const struct json *unknown, size_t indent)
+/* A column's name and value in the words of the business, where there are any. */
+static view row_words(const struct json *labels, view column, const char *which, view preset)
 {
-    size_t names = name_columns(row, true);
+    char *name = labels ? text_of(column) : NULL;
+    const struct json *found = name ? json_get(labels, name) : NULL;
+    view words = found ? json_word(found, which) : (view){0};
 
-    for (const struct json *in = unknown ? unknown->inside : NULL; in; in = in->next) {
-        names = MIN(MAX(names, text_columns(in->text)), NAME_COLUMNS_MAX);
+    free(name);
+    return words.len ? words : preset;
+}
+
+static void tell_row(struct story *story, struct cli *cli, const struct json *row,
+                     const struct json *unknown, const struct json *labels, size_t indent)
+{
+    size_t names = 0;
+
+    for (const struct json *in = row ? row->inside : NULL; in; in = in->next) {
+        names = MAX(names, text_columns(row_words(labels, in->name, "label", in->name)));
     }
+    for (const struct json *in = unknown ? unknown->inside : NULL; in; in = in->next) {
+        names = MAX(names, text_columns(in->text));
+    }
+    names = MIN(names, NAME_COLUMNS_MAX);
     size_t left = indent + names + 2, room = story->width > left + 1 ? story->width - left : 1;
     for (const struct json *in = row ? row->inside : NULL; in; in = in->next) {
-        write_name(story, in->name, indent, names);
-        story_text(story, STORY_PLAIN, story_value(cli, in), story->full ? 0 : room);
+        view value = row_words(labels, in->name, "value", story_value(cli, in));
+        write_name(story, row_words(labels, in->name, "label", in->name), indent, names);
+        story_text(story, STORY_PLAIN, value, story->full ? 0 : room);
         write_u8(&story->out, '\n');
     }
     for (const struct json *in = unknown ? unknown->inside : NULL; in; in = in->next) {
         write_name(story, in->text, indent, names);
         write_view(&story->out, VIEW(UNKNOWN "\n"));
     }
+}
+
+void story_row(struct story *story, struct cli *cli, const struct json *row, size_t indent)
+{
+    tell_row(story, cli, row, NULL, NULL, indent);
+}
+
+void story_answer(struct story *story, struct cli *cli, const struct json *answer,
+                  size_t indent)
+{
+    tell_row(story, cli, json_get(answer, "row"), json_get(answer, "unknown"),
+             json_get(answer, "labels"), indent);
 }
 
 struct words { /* flowing text of name=value pairs */

@@ -30,12 +30,15 @@ size_t text_columns(view text); /* code points */
 view story_time(struct cli *cli, const struct json *object, const char *name);
 /* A JSON value as people read it: texts bare, documents as JSON. In cli's arena. */
 view story_value(struct cli *cli, const struct json *value);
-/* "status  pending -> shipped" for each of an array of {name, old, new, unknown}. */
+/* "status  pending -> shipped" for each of an array of {name, old, new, unknown}; with the
+ * business's words where label, old_label, new_label are there. */
 void story_fields(struct story *story, struct cli *cli, const struct json *fields,
                   size_t indent);
-/* "column  value" for each member; unknown: names of columns whose value is not known. */
-void story_row(struct story *story, struct cli *cli, const struct json *row,
-               const struct json *unknown, size_t indent);
+/* "column  value" for each member. */
+void story_row(struct story *story, struct cli *cli, const struct json *row, size_t indent);
+/* The same of an answer's {row, unknown, labels}. */
+void story_answer(struct story *story, struct cli *cli, const struct json *answer,
+                  size_t indent);
 /* "reason=late  request_id=r-17" over a few lines, without what names the actor. rest: without
  * what was said by itself too (request, traceparent, application, session). */
 void story_context(struct story *story, struct cli *cli, const struct json *change, bool rest,
