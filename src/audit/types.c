@@ -190,7 +190,8 @@ static void find_extension(struct type *type, view full)
     }
 }
 
-struct type type_of(const struct type_finder *types, const struct column *column)
+/* What the catalog says of a type, put into the type: domains and arrays to their bases. */
+static struct type resolve(const struct type_finder *types, const struct column *column)
 {
     struct type type = {.kind = TYPE_TEXT, .precision = -1};
     uint32_t oid = column->type;
@@ -205,7 +206,6 @@ struct type type_of(const struct type_finder *types, const struct column *column
         if (!types->find(types->self, oid, &facts)) {
             break;
         }
-        type.looked_up = true;
         if (facts.labels.at) {
             type.semantic = SEMANTIC_ENUM;
             type.labels = facts.labels;
@@ -232,6 +232,19 @@ struct type type_of(const struct type_finder *types, const struct column *column
 static bool ends_whole(view text)
 {
     return text.len > 2 && view_is(view_from(text, text.len - 2), VIEW(".0"));
+}
+
+struct type type_of(const struct type_finder *types, const struct column *column)
+{
+    struct type type = resolve(types, column);
+
+    if (types && types->find && column->type >= FIRST_OWN_OID) {
+        struct type seen = resolve(NULL, column);
+        type.looked_up = type.kind != seen.kind || type.array != seen.array ||
+                         type.bits != seen.bits || type.precision != seen.precision ||
+                         type.scale != seen.scale;
+    }
+    return type;
 }
 
 /* The form of one value; *surely: it leads back, there is no need to try. */
