@@ -273,9 +273,10 @@ static void tell_row(struct story *story, struct cli *cli, const struct json *ro
     }
 }
 
-void story_row(struct story *story, struct cli *cli, const struct json *row, size_t indent)
+void story_row(struct story *story, struct cli *cli, const struct json *row,
+               const struct json *unknown, size_t indent)
 {
-    tell_row(story, cli, row, NULL, NULL, indent);
+    tell_row(story, cli, row, unknown, NULL, indent);
 }
 
 void story_answer(struct story *story, struct cli *cli, const struct json *answer,

@@ -34,8 +34,9 @@ view story_value(struct cli *cli, const struct json *value);
  * business's words where label, old_label, new_label are there. */
 void story_fields(struct story *story, struct cli *cli, const struct json *fields,
                   size_t indent);
-/* "column  value" for each member. */
-void story_row(struct story *story, struct cli *cli, const struct json *row, size_t indent);
+/* "column  value" for each member; unknown: names of columns whose value is not known. */
+void story_row(struct story *story, struct cli *cli, const struct json *row,
+               const struct json *unknown, size_t indent);
 /* The same of an answer's {row, unknown, labels}. */
 void story_answer(struct story *story, struct cli *cli, const struct json *answer,
                   size_t indent);
