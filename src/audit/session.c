@@ -578,7 +578,7 @@ err sessions_open(struct log *log, struct sessions **out)
     for (size_t i = 0; i < count && !e; i++) {
         view name = view_text(topics[i]->name), end = VIEW(".sessions");
         bool named_so = name.len > end.len && view_is(view_from(name, name.len - end.len), end);
-        if (named_so && !topics[i]->internal) {
+        if (named_so) {
             e = fold_topic(sessions, topics[i]);
         }
     }

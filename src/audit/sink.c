@@ -17,7 +17,8 @@
 
 #define BATCH_ROWS 1000
 #define BATCH_BYTES (4u << 20)
-#define NEWS_MS 500 /* a wait for changes, after which ending is looked at */
+#define NEWS_MS 500  /* a wait for changes, after which ending is looked at */
+#define BEGIN_MS 100 /* between looks for a capture that has begun */
 #define RETRY_MS_MAX 30000
 #define RETRY_MS_LEAST 1000
 #define DATA_EXCEPTION "22" /* SQLSTATE class: jsonb does not take a value */
@@ -269,7 +270,9 @@ static void pause_for(struct sink *s, int64_t wait_ms)
     struct timespec until;
 
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += wait_ms / 1000;
+    until.tv_nsec += wait_ms % 1000 * 1000000;
+    until.tv_sec += wait_ms / 1000 + until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
     pthread_mutex_lock(&s->lock);
     if (!s->ends) {
         (void)pthread_cond_timedwait(&s->woken, &s->lock, &until);
@@ -285,7 +288,7 @@ static void *run(void *self)
     while (!ends(s)) {
         bool more = false;
         if (!s->pg && !has_system(s)) {
-            pause_for(s, RETRY_MS_LEAST);
+            pause_for(s, BEGIN_MS);
             continue;
         }
         err e = s->pg ? OK : connect(s);

@@ -183,6 +183,7 @@ static void print_lines(view text)
 
 static void print_result(const struct json *record)
 {
+    view source = json_word(record, "source");
     const struct json *failed = json_get(record, "error");
     view rows = json_word(record, "rows"), xid = json_word(record, "xid");
     int64_t took_us = json_amount(record, "took_us");
@@ -199,7 +200,7 @@ static void print_result(const struct json *record)
     }
     printf(", %lld.%03lld ms", (long long)(took_us / 1000), (long long)(took_us % 1000));
     if (xid.len) {
-        printf(", xid %.*s", VIEW_ARG(xid));
+        printf(", tx:%.*s/%.*s", VIEW_ARG(source), VIEW_ARG(xid));
     }
     const struct json *context = json_get(record, "context");
     if (xid.len && context && !context->truth) {

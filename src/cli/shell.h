@@ -92,7 +92,7 @@ struct talk { /* one connection of psql */
     bool copying;         /* psql's rows go to the database */
     bool cancelled;       /* psql left while something ran */
     bool given;           /* the transaction has a context message */
-    uint64_t xid;         /* of the transaction under way; 0: none known */
+    uint32_t xid;         /* of the transaction under way; 0: none known */
     struct sql_rules rules;
     struct writer held;    /* the last frame that says how it ended; not passed on yet */
     struct writer text;    /* scratch */

@@ -30,7 +30,7 @@ struct step { /* one statement, or one batch of extended messages */
     bool alone; /* no other statement shares its transaction */
     int64_t number, start_ns, took_ns;
     bool context; /* its transaction has one */
-    uint64_t xid;
+    uint32_t xid;
     struct outcome o;
 };
 
@@ -209,7 +209,7 @@ static err look_after(struct step *s)
 
     if (t->status == 'T' && !idle && !t->xid) {
         e = relay_hidden(t, &o, "SELECT pg_catalog.pg_current_xact_id_if_assigned()::text");
-        t->xid = e ? 0 : strtoull(o.value, NULL, 10);
+        t->xid = e ? 0 : (uint32_t)strtoull(o.value, NULL, 10); /* as the log has it */
     }
     if (!e && t->status == 'T' && t->xid && !t->given) {
         e = give_context(s);

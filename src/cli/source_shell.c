@@ -6,6 +6,7 @@
  * writes down the session's end; when the server goes, the shell does.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pwd.h>
 #include <signal.h>
@@ -265,6 +266,19 @@ static char **words_of_psql(struct cli *cli, const char *folder, const char *use
     return out;
 }
 
+/* psql gets what the user gave us (a pipe in its words, say), but none of our connections: one
+ * of them is the lease, which must end with this process. */
+static void keep_sockets(void)
+{
+    struct stat about;
+
+    for (int fd = STDERR_FILENO + 1, most = (int)sysconf(_SC_OPEN_MAX); fd < most; fd++) {
+        if (!fstat(fd, &about) && S_ISSOCK(about.st_mode)) {
+            (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+        }
+    }
+}
+
 /* Keys that interrupt are psql's: it turns them into cancels. */
 static err run_psql(struct cli *cli, struct shell *shell, char **words, int *status)
 {
@@ -274,6 +288,7 @@ static err run_psql(struct cli *cli, struct shell *shell, char **words, int *sta
     sigset_t preset;
     pid_t pid = 0;
 
+    keep_sockets();
     signal(SIGINT, SIG_IGN);
     signal(SIGQUIT, SIG_IGN);
     sigemptyset(&preset);
