@@ -8,6 +8,7 @@ import random
 import re
 import struct
 import subprocess
+import time
 
 import pytest
 from support.postgres import Session
@@ -270,3 +271,44 @@ def test_live_streams_give_what_whole_transactions_do(vectors, clusters, tmp_pat
     ran = subprocess.run([vectors, path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120,
                          errors="replace", check=False)
     assert re.search(rf"^{len(cases)} passed, 0 failed$", ran.stdout, re.MULTILINE), ran.stdout[-4000:]
+
+
+def until(condition, what, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"never {what}"
+        time.sleep(0.02)  # a poll, nothing is measured by it
+
+
+def test_context_of_a_rolled_back_savepoint_is_not_that_of_rows_that_stand(server, clusters):
+    cluster = clusters(logical_decoding_work_mem="64kB")
+    cluster.sql("CREATE TABLE t (id int PRIMARY KEY, body text)")
+    made = server.ask("POST", "/api/v1/sources", {"name": "shop", "url": cluster.url})
+    assert made.status == 201, made.body
+    until(lambda: server.get("/api/v1/sources/shop").json()["state"] == "running", "running")
+
+    def streamed():
+        return int(cluster.sql("SELECT coalesce(sum(stream_txns), 0) FROM pg_stat_replication_slots")[0][0])
+
+    def changes():
+        answer = server.get("/api/v1/changes?source=shop&limit=1000&filter=table%20t")
+        return answer.json()["changes"] if answer.status == 200 else []
+
+    rows = "INSERT INTO t SELECT g, repeat('x', 200) FROM generate_series({}, {}) g"
+    with cluster.session() as session:
+        session.sql("BEGIN")
+        session.sql("SELECT pg_logical_emit_message(true, '_bemi', '{\"user\": \"ann\"}')")
+        session.sql("SAVEPOINT s")
+        session.sql("SELECT pg_logical_emit_message(true, '_bemi', '{\"user\": \"bob\"}')")
+        session.sql(rows.format(1, 900))
+        cluster.sql("SET synchronous_commit = on; SELECT pg_logical_emit_message(true, '_bemi_heartbeat', '')")
+        until(lambda: streamed() > 0, "streamed")
+        session.sql("ROLLBACK TO s")
+        session.sql(rows.format(1001, 1400))
+        session.sql("COMMIT")
+    until(lambda: len(changes()) >= 400, "captured")
+    cluster.sql("INSERT INTO t VALUES (5000, 'after')")
+    until(lambda: len(changes()) >= 401, "going on")
+    found = changes()
+    assert {change["key"] for change in found} == {str(n) for n in range(1001, 1401)} | {"5000"}
+    assert {change["actor"] for change in found if change["key"] != "5000"} == {"ann"}
