@@ -1,5 +1,5 @@
-/* change_json_test.c - the change that everybody sees, and who did it. SPDX-License-Identifier:
- * Apache-2.0 */
+/* change_json_test.c - the change that everybody sees, and who did it.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

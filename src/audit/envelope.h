@@ -16,7 +16,7 @@
 #define TIDEMARK_AUDIT_ENVELOPE_H
 
 #include "audit/change.h"
-#include "log/batch.h"
+#include "log/log.h"
 
 #define ENVELOPE_HEADER "tidemark"
 #define ENVELOPE_RECORDS_MAX 3

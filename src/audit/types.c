@@ -2,8 +2,8 @@
  *
  * Builtin types are known by OID, those of extensions by name, enums and domains by what the
  * catalog says; all others are text. Whether a form leads back to the server's text is known
- * for what is plain (numbers, texts); for the others it is tried. SPDX-License-Identifier:
- * Apache-2.0 */
+ * for what is plain (numbers, texts); for the others it is tried.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "audit/types.h"
 
 #include <string.h>
