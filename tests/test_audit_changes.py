@@ -144,7 +144,9 @@ def test_one_change_and_those_of_a_row_are_shown_by_reference(shop):
         assert shop.get(f"/{urllib.parse.quote(ref, safe='')}", order="oldest").json()["changes"] == [first, second]
     gone = shop.get(f"/{urllib.parse.quote('topic:shop.public.items/0@999999', safe='')}")
     assert gone.status == 404
+    assert second["before"] is None and second["changed"] is None  # the table's identity does not say
     assert "items/2" in shop.cli("show", f"tx:shop/{xid}")
+    assert "name a → b" in shop.cli("ls", "row", "items/2", "updated")  # known from the change before
     assert "public" in shop.cli("show", first["ref"], "--json")
 
 

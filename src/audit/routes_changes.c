@@ -16,7 +16,8 @@
 struct changes_call {
     struct http_call *call;
     struct source *source; /* held */
-    struct labels *labels; /* NULL: not asked for */
+    struct labels *labels; /* NULL: there are none, or they were not asked for */
+    bool people;           /* what they are shown was asked for */
     struct trail_query query;
     bool behind; /* the trail is not at the end of what was sealed */
 };
@@ -87,7 +88,8 @@ static err read_labels(struct changes_call *c)
 {
     struct audit *audit = c->call->self;
 
-    if (!view_is_text(http_query(c->call, "labels"), "true")) {
+    c->people = view_is_text(http_query(c->call, "labels"), "true");
+    if (!c->people) {
         return OK;
     }
     return labels_load(audit->os, c->source->options.labels, &c->labels);
@@ -112,29 +114,93 @@ static bool open_changes(struct http_call *call, struct changes_call *c)
     return !e;
 }
 
-static void write_change(const struct labels *labels, const struct change *change,
-                         const struct change_origin *origin, struct json_writer *j)
+/* What people are shown besides: the business's words, and what values were before where the
+ * database did not say it but the trail knows the row's change before. */
+struct people {
+    const struct labels *labels;
+    struct trail *trail;
+    bool wanted;
+};
+
+static bool differs(const struct value *old, const struct value *new)
+{
+    bool known = (old->kind == VALUE_NULL || old->kind == VALUE_TEXT) &&
+                 (new->kind == VALUE_NULL || new->kind == VALUE_TEXT);
+
+    return known && (old->kind != new->kind ||
+                     (old->kind == VALUE_TEXT && !view_is(old->text, new->text)));
+}
+
+/* As a change with both images would have it, of the columns that differ. */
+static void write_derived(const struct change *previous, const struct change *change,
+                          const struct labels *labels, struct writer *out)
+{
+    const struct relation *was = previous->relation, *is = change->relation;
+    struct json_writer j = json_to(out);
+
+    json_object(&j);
+    for (int i = 0; i < is->count; i++) {
+        view name = is->columns[i].name;
+        int old = relation_column(was, name);
+        if (old < 0 || !differs(&previous->after[old], &change->after[i])) {
+            continue;
+        }
+        const struct value *value = &previous->after[old];
+        view words = value->kind == VALUE_TEXT
+                         ? labels_value(labels, is->schema, is->name, name, value->text)
+                         : (view){0};
+        json_name_view(&j, name);
+        json_view(&j, words.at ? words : value->kind == VALUE_TEXT ? value->text : (view){0});
+    }
+    json_end_object(&j);
+}
+
+static void write_previous(const struct people *people, const struct trail_hit *hit,
+                           struct writer *out)
+{
+    const struct change *change = hit->change;
+    struct arena arena = {0};
+    struct change *previous = NULL;
+    bool silent = change->kind == CHANGE_UPDATE && !change->before && change->after;
+
+    if (silent && hit->number && people->trail &&
+        trail_previous(people->trail, change, hit->number, &arena, &previous) == OK &&
+        previous && previous->after) {
+        write_view(out, VIEW(",\"derived\":"));
+        write_derived(previous, change, people->labels, out);
+    }
+    arena_fini(&arena);
+}
+
+static void write_change(const struct people *people, const struct trail_hit *hit,
+                         struct json_writer *j)
 {
     struct writer one = {0};
     struct json_writer inner = json_to(&one);
 
-    if (!labels) {
-        change_to_json(change, origin, j);
+    if (!people->wanted) {
+        change_to_json(hit->change, &hit->origin, j);
         return;
     }
-    change_to_json(change, origin, &inner);
+    change_to_json(hit->change, &hit->origin, &inner);
     assert(one.len > 1);
-    one.len--; /* the closing brace: one member more */
+    one.len--; /* the closing brace: members more */
+    write_previous(people, hit, &one);
     write_view(&one, VIEW(",\"labels\":"));
     inner = json_to(&one);
-    labels_to_json(labels, change, &inner);
+    labels_to_json(people->labels, hit->change, &inner);
     write_u8(&one, '}');
     json_raw(j, writer_view(&one));
     writer_fini(&one);
 }
 
+static struct people people_of(const struct changes_call *c)
+{
+    return (struct people){c->labels, c->source->trail, c->people};
+}
+
 struct listing {
-    const struct labels *labels;
+    struct people people;
     struct json_writer *j;
 };
 
@@ -142,7 +208,7 @@ static err list_one(void *self, const struct trail_hit *hit)
 {
     struct listing *l = self;
 
-    write_change(l->labels, hit->change, &hit->origin, l->j);
+    write_change(&l->people, hit, l->j);
     return l->j->out->len > PAGE_BYTES_MAX ? ERR_CANCELLED : OK;
 }
 
@@ -180,7 +246,7 @@ static void write_covered(const struct changes_call *c, const struct trail_found
 static err list(struct changes_call *c)
 {
     struct json_writer j = json_to(&c->call->out);
-    struct listing to = {.labels = c->labels, .j = &j};
+    struct listing to = {.people = people_of(c), .j = &j};
     struct trail_found found;
     err e = trail_catch_up(c->source->trail, CATCH_UP_MS);
 
@@ -221,6 +287,7 @@ struct following { /* of one reader of events; the last of its two holders frees
     struct http_stream *stream;
     struct trail_follower follower;
     struct labels *labels;
+    struct people people;
     struct arena arena; /* the filters */
     _Atomic int holders;
     _Atomic bool gone;
@@ -256,7 +323,7 @@ static err tell_one(void *self, const struct trail_hit *hit)
     struct writer out = {0};
     struct json_writer j = json_to(&out);
 
-    write_change(f->labels, hit->change, &hit->origin, &j);
+    write_change(&f->people, hit, &j);
     err e = http_stream_event(f->stream, "change", writer_view(&out));
     writer_fini(&out);
     return e ? ERR_CANCELLED : OK;
@@ -295,6 +362,7 @@ void changes_route_follow(struct http_call *call)
     }
     struct following *f = xcalloc(1, sizeof(*f));
     f->labels = c.labels;
+    f->people = people_of(&c);
     c.labels = NULL;
     keep_query(f, &c.query);
     trail_state(c.source->trail, &state);
@@ -412,11 +480,13 @@ static err show_record(struct changes_call *c, const struct ref *ref)
                   VIEW_ARG(ref->topic), ref->partition, ref->offset);
     }
     if (!e) {
-        struct change_origin origin = {.source = view_text(c->source->name),
-                                       .topic = ref->topic,
-                                       .partition = ref->partition,
-                                       .offset = ref->offset};
-        write_change(c->labels, &change, &origin, &j);
+        struct people people = people_of(c);
+        struct trail_hit hit = {.change = &change,
+                                .origin = {.source = view_text(c->source->name),
+                                           .topic = ref->topic,
+                                           .partition = ref->partition,
+                                           .offset = ref->offset}};
+        write_change(&people, &hit, &j);
     }
     trail_fetch_free(fetch);
     return e;

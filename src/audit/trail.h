@@ -86,6 +86,10 @@ MUST_CHECK err trail_find(struct trail *trail, const struct trail_query *query,
                           err (*each)(void *self, const struct trail_hit *hit), void *self,
                           struct trail_found *out);
 
+/* The change of the same row before that number, copied into the arena; NULL: none is known. */
+MUST_CHECK err trail_previous(struct trail *trail, const struct change *change, int64_t number,
+                              struct arena *arena, struct change **out);
+
 /* Every change behind query.cursor that is found, as it comes, oldest first, on a thread of the
  * trail's own. The caller's memory until done(), which runs once: is_gone() said so, each()
  * failed, or the trail closes. query.limit is not looked at. */

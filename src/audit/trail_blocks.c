@@ -126,10 +126,10 @@ static void positions_read(struct reader *r, uint32_t count, uint64_t *bits)
         }
     } else if (count >= BITMAP_FROM) {
         list = read_bytes(r, BITMAP_BYTES);
-        for (uint32_t i = 0; bits && i < list.len * 8; i++) {
-            if (list.at[i / 8] >> i % 8 & 1) {
-                set_bit(bits, i);
-            }
+        for (size_t i = 0; bits && i < list.len / sizeof(uint64_t); i++) {
+            uint64_t word; /* little endian, as all we run on */
+            memcpy(&word, list.at + i * sizeof(word), sizeof(word));
+            bits[i] |= word;
         }
     } else {
         list = read_bytes(r, read_uvarint(r));

@@ -66,11 +66,19 @@ static bool is_behind_cursor(const struct search *s, int64_t number)
 static void take_positions(struct search *s, const struct trail_block *b,
                            const uint64_t bits[TRAIL_BITS])
 {
+    bool rising = s->query->oldest_first;
+
     s->count = 0;
-    for (uint32_t i = 0; i < b->count; i++) {
-        uint32_t at = s->query->oldest_first ? i : b->count - 1 - i;
-        if (bits[at / 64] >> at % 64 & 1 && is_behind_cursor(s, b->first + at)) {
-            s->positions[s->count++] = (uint16_t)at;
+    for (size_t i = 0; i < TRAIL_BITS; i++) {
+        size_t word = rising ? i : TRAIL_BITS - 1 - i;
+        for (uint64_t left = bits[word]; left;) {
+            unsigned bit =
+                (unsigned)(rising ? __builtin_ctzll(left) : 63 - __builtin_clzll(left));
+            size_t at = word * 64 + bit;
+            left &= ~(UINT64_C(1) << bit);
+            if (is_behind_cursor(s, b->first + (int64_t)at)) {
+                s->positions[s->count++] = (uint16_t)at;
+            }
         }
     }
 }

@@ -114,8 +114,11 @@ bool number_plain(view text, char out[NUMBER_TEXT_MAX + 16], size_t *len)
         n.exponent = 0;
         minus = false;
     }
-    *len = (size_t)snprintf(out, NUMBER_TEXT_MAX + 16, "%s%.*se%lld", minus ? "-" : "",
-                            (int)n.count, n.digits, (long long)n.exponent);
+    out[0] = '-';
+    memcpy(out + minus, n.digits, n.count);
+    out[minus + n.count] = 'e';
+    memcpy(out + minus + n.count + 1, &n.exponent, sizeof(n.exponent));
+    *len = minus + n.count + 1 + sizeof(n.exponent);
     return true;
 }
 

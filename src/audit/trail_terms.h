@@ -46,8 +46,8 @@ struct terms { /* zeroed = empty */
 void terms_of(const struct change *change, struct terms *terms);
 void terms_fini(struct terms *terms);
 
-/* Digits and exponent alone, without what does not count: false when text is no number, or one
- * of more than NUMBER_TEXT_MAX bytes. */
+/* Sign, digits and exponent, equal bytes for equal numbers: false when text is none, or one of
+ * more than NUMBER_TEXT_MAX bytes. */
 #define NUMBER_TEXT_MAX 64
 bool number_plain(view text, char out[NUMBER_TEXT_MAX + 16], size_t *len);
 bool is_document(const struct column *column); /* json and jsonb */

@@ -76,9 +76,11 @@ char *change_filter(struct cli *cli, int first, const char *from, const char *to
 
 char *change_query(struct cli *cli, const char *source, const char *filter)
 {
-    return cli_path(cli, "?labels=true%s%s%s%s", source ? "&source=" : "",
-                    source ? cli_escaped(cli, source) : "", filter[0] ? "&filter=" : "",
-                    filter[0] ? cli_escaped(cli, filter) : "");
+    const struct common *common = cli->options;
+
+    return cli_path(cli, "?labels=%s%s%s%s%s", common->json ? "false" : "true",
+                    source ? "&source=" : "", source ? cli_escaped(cli, source) : "",
+                    filter[0] ? "&filter=" : "", filter[0] ? cli_escaped(cli, filter) : "");
 }
 
 struct printing {
@@ -86,31 +88,13 @@ struct printing {
     struct story *story; /* NULL: JSON */
 };
 
-/* What labels add is for people. */
-static void print_change_json(const struct json *change)
-{
-    struct writer out = {0};
-    struct json_writer j = json_to(&out);
-
-    json_object(&j);
-    for (const struct json *in = change->inside; in; in = in->next) {
-        if (!view_is_text(in->name, "labels")) {
-            json_name_view(&j, in->name);
-            json_again(&j, in);
-        }
-    }
-    json_end_object(&j);
-    printf("%.*s\n", VIEW_ARG(writer_view(&out)));
-    writer_fini(&out);
-}
-
 static void print_change(const struct printing *p, const struct json *change)
 {
     if (p->story) {
         change_line(p->story, p->cli, change);
         story_print(p->story);
     } else {
-        print_change_json(change);
+        print_json(change);
     }
 }
 
@@ -261,7 +245,7 @@ static err run_show(struct cli *cli)
         }
         print_page(&p, answer, false);
     } else if (o->common.json) {
-        print_change_json(answer);
+        print_json(answer);
     } else {
         change_tell(&story, cli, answer);
     }

@@ -8,7 +8,7 @@
 /* The words of a search as the API's filter=, from the given one on; from and to may be NULL.
  */
 char *change_filter(struct cli *cli, int first, const char *from, const char *to);
-/* "?source=..&filter=..&labels=true" of a search. */
+/* "?labels=true&source=..&filter=.." of a search; without labels with --json. */
 char *change_query(struct cli *cli, const char *source, const char *filter);
 
 /* One change as one line of a table; with full as many as it takes. */
