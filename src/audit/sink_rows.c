@@ -116,7 +116,8 @@ static void row_id(const struct sink_names *names, const struct change_place *pl
 static void write_value(const struct column *column, const struct value *value,
                         struct json_writer *j)
 {
-    static const struct type_modes modes = {DECIMAL_DOUBLE, BINARY_BYTES};
+    static const struct type_modes modes = {.decimals = DECIMAL_DOUBLE,
+                                            .binaries = BINARY_BYTES};
     struct type type = type_of(NULL, column);
     struct writer json = {0};
 
