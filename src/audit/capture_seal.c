@@ -108,11 +108,16 @@ err capture_cut(struct capture *c, bool now)
     if (!may_cut(c) || (!now && since < SEAL_NS)) {
         return OK;
     }
+    bool repeats = c->open.to <= lanes_tail(c->lanes);
+    if (is_idle(c) && c->keepalive_lsn > c->open.to && (idle_due || repeats)) {
+        c->open.to = c->keepalive_lsn;
+        repeats = c->open.to <= lanes_tail(c->lanes);
+    }
+    if (repeats) {
+        return OK; /* what a crash left is still coming again */
+    }
     if (lanes_have_more(c->lanes) || has_notes(c)) {
         return close_round(c);
-    }
-    if (is_idle(c) && c->keepalive_lsn > c->open.to) {
-        c->open.to = idle_due ? c->keepalive_lsn : c->open.to;
     }
     return idle_due && c->open.to > c->sealed_from ? close_round(c) : OK;
 }

@@ -52,6 +52,7 @@ struct lanes {
     size_t count, room;
     size_t in_flight_bytes, in_flight[2]; /* batches by generation, odd and even */
     uint64_t generation;
+    uint64_t tail_commit; /* the newest found behind a last seal */
     bool failed;
     struct fault fault;
 };
@@ -269,6 +270,9 @@ err lanes_open(struct lanes *all, view topic, int32_t partition, int32_t partiti
     map_put(&all->by_key, writer_view(&key), *out);
     all->all = array_room(all->all, all->count, &all->room, sizeof(struct lane *));
     all->all[all->count++] = *out;
+    if ((*out)->has_last) {
+        all->tail_commit = MAX(all->tail_commit, (*out)->last.commit_lsn);
+    }
     pthread_mutex_unlock(&all->lock);
     return OK;
 }
@@ -526,6 +530,14 @@ bool lanes_are_stored(struct lanes *all, uint64_t generation)
     bool stored_all = all->in_flight[generation & 1] == 0;
     pthread_mutex_unlock(&all->lock);
     return stored_all;
+}
+
+uint64_t lanes_tail(struct lanes *all)
+{
+    pthread_mutex_lock(&all->lock);
+    uint64_t commit = all->tail_commit;
+    pthread_mutex_unlock(&all->lock);
+    return commit;
 }
 
 bool lanes_have_more(struct lanes *all)

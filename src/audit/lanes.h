@@ -58,6 +58,9 @@ bool lane_writer_is_empty(const struct lane_writer *writer);
 size_t lanes_cut(struct lanes *lanes, struct arena *arena, struct seal_range **ranges,
                  uint64_t *generation);
 bool lanes_are_stored(struct lanes *lanes, uint64_t generation);
+/* The newest commit found on a lane when it was opened: until it has come again no cut may be
+ * made, which would seal records of transactions that the seal does not reach. */
+uint64_t lanes_tail(struct lanes *lanes);
 bool lanes_have_more(struct lanes *lanes);       /* than the last cut */
 MUST_CHECK err lanes_check(struct lanes *lanes); /* why one failed */
 
