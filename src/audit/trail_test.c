@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +45,8 @@ struct world {
     struct arena arena; /* of the model */
     struct change *model[CHANGES_MAX];
     size_t count;
+    struct fault *_Atomic broken; /* of a searching thread */
+    _Atomic bool torn;
 };
 
 static uint32_t chance(struct world *w, uint32_t below)
@@ -527,6 +531,111 @@ static void old_blocks_turn_cold_and_are_still_searched(void **state)
     assert_true(search_at_random(w, 60));
 }
 
+static void *search_on(void *self)
+{
+    struct world *w = self;
+    struct trail_query query = {.oldest_first = true};
+    struct answer *a = xmalloc(sizeof(*a));
+    struct trail_found found = {0};
+
+    while (found.numbered < CHANGES_MAX / 2) {
+        a->count = 0;
+        if (trail_find(w->trail, &query, take, a, &found)) {
+            w->broken = fault_take();
+            break;
+        }
+        for (size_t i = 0; i < a->count; i++) { /* what is numbered is there, and in order */
+            w->torn = w->torn || a->numbers[i] != (int64_t)i + 1;
+        }
+        w->torn = w->torn || a->count < (size_t)found.numbered;
+    }
+    free(a);
+    return NULL;
+}
+
+static void searches_while_changes_come_see_whole_beginnings(void **state)
+{
+    struct world *w = *state;
+    pthread_t threads[2];
+
+    open_trail(w);
+    for (size_t i = 0; i < COUNT(threads); i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, search_on, w), 0);
+    }
+    fill(w, CHANGES_MAX / 2);
+    for (size_t i = 0; i < COUNT(threads); i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    assert_null(w->broken);
+    assert_false(w->torn);
+}
+
+struct told {
+    pthread_mutex_t lock;
+    int64_t next; /* number that must come */
+    size_t count;
+    bool torn, gone, done;
+};
+
+static err tell(void *self, const struct trail_hit *hit)
+{
+    struct told *t = self;
+
+    pthread_mutex_lock(&t->lock);
+    t->torn = t->torn || hit->number < t->next || hit->change->kind != CHANGE_DELETE;
+    t->next = hit->number + 1;
+    t->count++;
+    pthread_mutex_unlock(&t->lock);
+    return OK;
+}
+
+static bool is_gone(void *self)
+{
+    struct told *t = self;
+
+    pthread_mutex_lock(&t->lock);
+    bool gone = t->gone;
+    pthread_mutex_unlock(&t->lock);
+    return gone;
+}
+
+static void done(void *self)
+{
+    struct told *t = self;
+
+    t->done = true;
+}
+
+static void a_follower_is_told_each_change_once_and_let_go_at_the_end(void **state)
+{
+    struct world *w = *state;
+    const struct filter deletes = {.kind = FILTER_OPERATION, .value = VIEW("delete")};
+    struct told told = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    struct trail_follower follower = {.each = tell, .is_gone = is_gone, .done = done};
+    size_t wanted = 0, count = 0;
+
+    follower.self = &told;
+    follower.query = (struct trail_query){.filters = &deletes, .count = 1};
+    open_trail(w);
+    fill(w, 300);
+    trail_follow(w->trail, &follower);
+    fill(w, 900);
+    for (size_t i = 0; i < w->count; i++) {
+        wanted += w->model[i]->kind == CHANGE_DELETE;
+    }
+    for (int i = 0; i < 200 && count < wanted; i++) {
+        (void)trail_wait(w->trail, (int64_t)w->count, 50);
+        pthread_mutex_lock(&told.lock);
+        count = told.count;
+        pthread_mutex_unlock(&told.lock);
+    }
+    trail_close(w->trail);
+    w->trail = NULL;
+    assert_int_equal(told.count, wanted);
+    assert_false(told.torn);
+    assert_true(told.done);
+}
+
 static void counts_are_of_all_changes(void **state)
 {
     struct world *w = *state;
@@ -578,6 +687,8 @@ int main(void)
         TEST(a_view_that_is_no_database_is_built_anew),
         TEST(damage_found_by_a_search_is_said_and_mended),
         TEST(old_blocks_turn_cold_and_are_still_searched),
+        TEST(searches_while_changes_come_see_whole_beginnings),
+        TEST(a_follower_is_told_each_change_once_and_let_go_at_the_end),
         TEST(counts_are_of_all_changes),
         TEST(a_search_says_what_it_covered),
     };
