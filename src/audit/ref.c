@@ -154,18 +154,22 @@ void ref_print(const struct ref *ref, struct writer *out)
         write_view(out, ref->key);
         break;
     case REF_TX:
-        write_format(out, "tx:%.*s/%" PRIu32, VIEW_ARG(ref->source), ref->xid);
+        write_view(out, VIEW("tx:"));
+        write_view(out, ref->source);
+        write_format(out, "/%" PRIu32, ref->xid);
         if (ref->commit_lsn) {
             lsn_text(ref->commit_lsn, lsn);
             write_format(out, "@%s", lsn);
         }
         break;
     case REF_TOPIC:
-        write_format(out, "topic:%.*s/%" PRId32 "@%" PRId64, VIEW_ARG(ref->topic),
-                     ref->partition, ref->offset);
+        write_view(out, VIEW("topic:"));
+        write_view(out, ref->topic);
+        write_format(out, "/%" PRId32 "@%" PRId64, ref->partition, ref->offset);
         break;
     case REF_SESSION:
-        write_format(out, "session:%.*s", VIEW_ARG(ref->session));
+        write_view(out, VIEW("session:"));
+        write_view(out, ref->session);
         break;
     }
 }
