@@ -432,6 +432,8 @@ err asof_fold(const struct asof_query *query, struct asof **out)
     asof->relation = asof->relation ? asof->relation : relation;
     ledger_end(query->source->ledger, &end);
     asof->about.lsn = MIN(query->until.lsn, end.to);
+    asof->about.snapshot =
+        query->source->options.snapshot; /* of an empty table there is no row */
     e = sqlite_open(query->path, SQLITE_FORGETFUL, CACHE_BYTES, &asof->db);
     e = e ? e : fold_topic(&f, topic);
     fold_fini(&f);

@@ -31,7 +31,7 @@ struct asof_about {
     int64_t last_us;
     int64_t begins_us; /* of the first change there is; 0: none */
     uint64_t begins_lsn;
-    bool snapshot;    /* there were rows of a snapshot */
+    bool snapshot;    /* it began with the rows that there were */
     bool trimmed;     /* older records are gone by retention: rows may be missing */
     uint32_t version; /* of the newest relation: the columns of the export */
 };
