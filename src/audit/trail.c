@@ -14,7 +14,8 @@
 
 #include "audit/trail_inside.h"
 
-#define WAIT_MS 250 /* for the next seal, before looking whether to end */
+#define TRAIL_NICENESS 10 /* what it indexes is durable: capture comes first */
+#define WAIT_MS 250       /* for the next seal, before looking whether to end */
 #define AGAIN_NS INT64_C(1000000000)
 #define TURN_CHANGES 4096 /* then the mailbox is looked at */
 #define COOL_MS (60 * 1000)
@@ -219,7 +220,8 @@ err trail_open(const struct trail_config *config, struct trail **out)
     pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
     pthread_cond_init(&t->news, &clock);
     pthread_condattr_destroy(&clock);
-    t->worker = (struct worker){.name = "trail", .turn = turn, .self = t};
+    t->worker =
+        (struct worker){.name = "trail", .turn = turn, .self = t, .niceness = TRAIL_NICENESS};
     t->teller = (struct worker){.name = "trail-teller", .turn = trail_teller_turn, .self = t};
     err e = trail_index_open(config->os, t->path, identity_of(&arena, config),
                              config->memory_bytes, config->block_changes, &t->index);

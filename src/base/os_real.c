@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -348,6 +349,10 @@ static void *worker_main(void *arg)
 {
     struct worker *w = arg;
 
+    if (w->niceness) {
+        (void)setpriority(PRIO_PROCESS, (id_t)gettid(),
+                          getpriority(PRIO_PROCESS, 0) + w->niceness);
+    }
     while (!atomic_load(&w->ends) || !mailbox_is_empty(&w->box)) {
         worker_sleep(w);
         worker_turn(w);

@@ -40,6 +40,7 @@ struct worker {
     const char *name;                                         /* thread name, 15 characters */
     int64_t (*turn)(struct worker *worker, struct job *jobs); /* NULL: mailbox_run, NEVER */
     void *self;                                               /* the owner's */
+    int niceness; /* of its thread, for work that may lag: 0 to 19 */
     struct os *os;
     struct mailbox box;
     _Atomic uint32_t signal; /* futex word: bumped to wake */
