@@ -12,6 +12,7 @@
 #include "audit/ledger.h"
 #include "audit/pg.h"
 #include "audit/records.h"
+#include "audit/retention.h"
 #include "audit/secrets.h"
 #include "audit/setup.h"
 #include "audit/source_inside.h"
@@ -352,6 +353,7 @@ err source_edit(struct source *source, const struct setting *edits, size_t count
     stop(source);
     source_sink_stop(source);
     err e = apply_edits(source, edits, count);
+    e = e ? e : retention_apply(source, source->options.keep, source->options.keep_ms);
     struct fault why = fault_here;
     if (ran) {
         err started = start(source, false);

@@ -18,6 +18,9 @@ static err ask_bytes(struct cli *cli, const char *method, const char *path, view
     if (e) {
         return e;
     }
+    if (cli->patience_ms) {
+        http_client_patience(cli->client, cli->patience_ms);
+    }
     e = http_ask(cli->client, method, path, body, &status, answer);
     cli->unreachable = e != OK;
     return e ? e : http_answer_check(status, writer_view(answer));

@@ -48,6 +48,7 @@ struct cli {
     int word_count;
     struct arena arena; /* until the command ends */
     struct http_client *client;
+    int64_t patience_ms; /* for one answer; 0: as usual */
     bool unreachable; /* why the command failed */
     int code;         /* of a failure that was said already; 0: by its kind */
 };

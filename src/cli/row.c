@@ -9,6 +9,7 @@
 #define ROWS "/api/v1/rows"
 #define ENTRIES_PAGE 500
 #define INDENT 4
+#define EXPORT_MS 7200000 /* a large table is folded before its first row comes */
 
 struct show_options {
     struct common common;
@@ -376,6 +377,7 @@ static err run_export(struct cli *cli)
     const struct export_options *o = cli->options;
     FILE *out = stdout;
 
+    cli->patience_ms = EXPORT_MS;
     if (o->into) {
         return export_into(cli, o);
     }

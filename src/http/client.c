@@ -18,7 +18,7 @@
 #define CURL_LIBRARY "libcurl.so.4"
 #define ANSWER_BYTES_MAX (64u << 20) /* of one answer */
 #define CONNECT_MS 5000
-#define ASK_MS 120000 /* for a whole answer */
+#define ASK_MS 120000 /* for a whole answer, when nothing else is said */
 #define SILENCE_S 60  /* of a stream: four missed heartbeats of the server */
 
 struct curl {
@@ -41,6 +41,7 @@ struct http_client {
     char *address;                /* HOST:PORT, [V6]:PORT */
     char token[HTTP_TOKEN_BYTES]; /* empty: none known */
     char why[CURL_ERROR_SIZE];
+    int64_t patience_ms; /* for a whole answer */
 };
 
 struct exchange { /* one request on its way */
@@ -120,6 +121,7 @@ err http_client_open(const char *address, const char *token, struct http_client 
     }
     struct http_client *client = xcalloc(1, sizeof(*client));
     client->address = text_of(text);
+    client->patience_ms = ASK_MS;
     e = choose_token(client, token, host, port);
     if (!e) {
         e = load(client);
@@ -148,6 +150,12 @@ void http_client_close(struct http_client *client)
     }
     free(client->address);
     free(client);
+}
+
+void http_client_patience(struct http_client *client, int64_t ms)
+{
+    assert(ms > 0);
+    client->patience_ms = ms;
 }
 
 static unsigned status_of(struct http_client *client)
@@ -208,7 +216,7 @@ static void prepare(struct exchange *x, const char *method, view body)
         curl->set(h, CURLOPT_LOW_SPEED_LIMIT, 1L);
         curl->set(h, CURLOPT_LOW_SPEED_TIME, (long)SILENCE_S);
     } else {
-        curl->set(h, CURLOPT_TIMEOUT_MS, (long)ASK_MS);
+        curl->set(h, CURLOPT_TIMEOUT_MS, (long)client->patience_ms);
     }
     if (strcmp(method, "HEAD") == 0) {
         curl->set(h, CURLOPT_NOBODY, 1L);

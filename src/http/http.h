@@ -130,6 +130,8 @@ MUST_CHECK err http_token_find(int port, char out[HTTP_TOKEN_BYTES]);
 MUST_CHECK err http_client_open(const char *address, const char *token,
                                 struct http_client **out);
 void http_client_close(struct http_client *client);
+/* How long a whole answer may take, from now on; two minutes if nothing is said. */
+void http_client_patience(struct http_client *client, int64_t ms);
 /* OK: an answer came, whatever its status. body null: none. answer is emptied first. */
 MUST_CHECK err http_ask(struct http_client *client, const char *method, const char *path,
                         view body, unsigned *status, struct writer *answer);
