@@ -298,19 +298,17 @@ static void header_sides(struct writer *out, const char *name, const char bracke
 
 static view header_whole(struct envelope_plans *plans, const struct change *change, bool moved)
 {
-    static const char *const decimals[] = {"precise", "string", "double"};
-    static const char *const binaries[] = {"bytes", "base64", "hex"};
     struct writer *out = &plans->header;
 
     header_place(plans, change);
     write_view(out, moved ? VIEW(",\"op\":\"u\"") : VIEW(""));
     write_view(out, change->cascade ? VIEW(",\"cascade\":true") : VIEW(""));
     write_view(out, change->restart_identity ? VIEW(",\"restart\":true") : VIEW(""));
-    if (plans->modes.decimals != DECIMAL_PRECISE) {
-        write_format(out, ",\"decimals\":\"%s\"", decimals[plans->modes.decimals]);
-    }
-    if (plans->modes.binaries != BINARY_BYTES) {
-        write_format(out, ",\"binaries\":\"%s\"", binaries[plans->modes.binaries]);
+    for (size_t i = 0; i < MODE_ROWS; i++) {
+        unsigned mode = mode_get(&plans->modes, &mode_rows[i]);
+        if (mode) {
+            write_format(out, ",\"%s\":\"%s\"", mode_rows[i].name, mode_rows[i].choices[mode]);
+        }
     }
     header_sides(out, "exact", "{}", &plans->exact_before, &plans->exact_after);
     header_sides(out, "unknown", "[]", &plans->unknown_before, &plans->unknown_after);

@@ -24,7 +24,11 @@
     "__debezium_unavailable_value" /* of what the server did not send */
 
 enum decimal_mode { DECIMAL_PRECISE, DECIMAL_STRING, DECIMAL_DOUBLE };
-enum binary_mode { BINARY_BYTES, BINARY_BASE64, BINARY_HEX };
+enum binary_mode { BINARY_BYTES, BINARY_BASE64, BINARY_HEX, BINARY_BASE64_URL };
+enum interval_mode { INTERVAL_NUMERIC, INTERVAL_STRING };
+enum hstore_mode { HSTORE_MAP, HSTORE_JSON };
+/* As precise as declared; time of day always in microseconds; Connect's own types. */
+enum time_mode { TIME_ADAPTIVE, TIME_ADAPTIVE_MICROSECONDS, TIME_CONNECT };
 
 /* What only the catalog knows of a type that is not builtin. */
 struct type_facts {
@@ -45,6 +49,9 @@ struct envelope_options {
     bool tombstones;
     enum decimal_mode decimals;
     enum binary_mode binaries;
+    enum interval_mode intervals;
+    enum hstore_mode hstores;
+    enum time_mode times;
     struct type_finder types;
 };
 

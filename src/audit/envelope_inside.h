@@ -34,6 +34,18 @@ struct envelope_plans {
         unknown_after;
 };
 
+/* Modes that differ from the usual ones stand in the header by these names. */
+struct mode_row {
+    const char *name;
+    const char *const *choices; /* the usual one first */
+    size_t count;
+    size_t offset; /* in struct type_modes, of an enum */
+};
+#define MODE_ROWS 5
+extern const struct mode_row mode_rows[MODE_ROWS];
+unsigned mode_get(const struct type_modes *modes, const struct mode_row *row);
+bool mode_set(struct type_modes *modes, const struct mode_row *row, view json_text);
+
 struct plan *plan_of(struct envelope_out *out, const struct envelope_options *options,
                      struct relation *relation);
 /* The source block, all of it. */

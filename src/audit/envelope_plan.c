@@ -6,6 +6,7 @@
 #include "audit/envelope_inside.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "audit/scan.h"
 
@@ -32,6 +33,45 @@ static const struct schema_field tail_fields[] = {
 static const struct schema_field message_key_fields[] = {{"prefix", "string", true}};
 static const struct schema_field message_fields[] = {{"prefix", "string", true},
                                                      {"content", "bytes", true}};
+
+static const char *const decimal_names[] = {"precise", "string", "double"};
+static const char *const binary_names[] = {"bytes", "base64", "hex", "base64-url-safe"};
+static const char *const interval_names[] = {"numeric", "string"};
+static const char *const hstore_names[] = {"map", "json"};
+static const char *const time_names[] = {"adaptive", "adaptive_time_microseconds", "connect"};
+
+#define MODE(field, names)                                                                     \
+    {                                                                                          \
+#field, names, COUNT(names), offsetof(struct type_modes, field)                        \
+    }
+const struct mode_row mode_rows[MODE_ROWS] = {
+    MODE(decimals, decimal_names),   MODE(binaries, binary_names),
+    MODE(intervals, interval_names), MODE(hstores, hstore_names),
+    MODE(times, time_names),
+};
+
+unsigned mode_get(const struct type_modes *modes, const struct mode_row *row)
+{
+    unsigned value;
+
+    static_assert(sizeof(enum time_mode) == sizeof(value), "enums are words");
+    memcpy(&value, (const uint8_t *)modes + row->offset, sizeof(value));
+    assert(value < row->count);
+    return value;
+}
+
+bool mode_set(struct type_modes *modes, const struct mode_row *row, view json_text)
+{
+    view name = view_upto(view_from(json_text, 1), json_text.len > 2 ? json_text.len - 2 : 0);
+
+    for (unsigned i = 0; i < row->count; i++) {
+        if (view_is_text(name, row->choices[i])) {
+            memcpy((uint8_t *)modes + row->offset, &i, sizeof(i));
+            return true;
+        }
+    }
+    return false;
+}
 
 static void simple_fields(struct json_writer *j, const struct schema_field *fields,
                           size_t count)
@@ -217,6 +257,7 @@ static struct plan *plan_new(struct envelope_plans *plans,
     plan->names = arena_take(&plan->arena, (size_t)count * sizeof(*plan->names));
     for (int i = 0; i < count; i++) {
         plan->types[i] = type_of(&options->types, &relation->columns[i]);
+        type_set_times(&plan->types[i], plans->modes.times);
         plan->names[i] = quoted(&plan->arena, "", relation->columns[i].name, ":");
     }
     if (relation) {
@@ -258,7 +299,11 @@ static struct envelope_plans *plans_new(const struct envelope_options *options)
 {
     struct envelope_plans *plans = xcalloc(1, sizeof(*plans));
 
-    plans->modes = (struct type_modes){options->decimals, options->binaries};
+    plans->modes = (struct type_modes){.decimals = options->decimals,
+                                       .binaries = options->binaries,
+                                       .intervals = options->intervals,
+                                       .hstores = options->hstores,
+                                       .times = options->times};
     plans->source_head = quoted(&plans->arena,
                                 "\"source\":{\"version\":\"" TIDEMARK_VERSION
                                 "\",\"connector\":\"" CONNECTOR "\",\"name\":",

@@ -105,10 +105,11 @@ static bool read_member(struct arena *arena, view name, view value, struct told 
         out->cascade = is_true(value);
     } else if (SCAN_IS(name, "restart")) {
         out->restart_identity = is_true(value);
-    } else if (SCAN_IS(name, "decimals")) {
-        told->modes.decimals = SCAN_IS(value, "\"string\"") ? DECIMAL_STRING : DECIMAL_DOUBLE;
-    } else if (SCAN_IS(name, "binaries")) {
-        told->modes.binaries = SCAN_IS(value, "\"hex\"") ? BINARY_HEX : BINARY_BASE64;
+    }
+    for (size_t i = 0; i < MODE_ROWS; i++) {
+        if (view_is_text(name, mode_rows[i].name)) {
+            return mode_set(&told->modes, &mode_rows[i], value);
+        }
     }
     return true;
 }
@@ -241,6 +242,7 @@ static bool read_form(struct arena *arena, struct type_modes modes, const struct
 {
     struct type type = type_of(NULL, column);
 
+    type_set_times(&type, modes.times);
     if (scan_is_null(json)) {
         out->kind = VALUE_NULL;
         return true;

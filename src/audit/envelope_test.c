@@ -495,7 +495,10 @@ static void every_change_is_read_back_as_it_was(void **state)
                                            .tombstones = i % 3 != 0,
                                            .schemas = i % 5 == 0,
                                            .decimals = i % 7 % 3,
-                                           .binaries = i % 11 % 3};
+                                           .binaries = i % 11 % 4,
+                                           .intervals = i % 13 % 2,
+                                           .hstores = i % 17 % 2,
+                                           .times = i % 19 % 3};
         write_and_read(i * 0x9e3779b97f4a7c15u, &options);
     }
 }

@@ -156,7 +156,16 @@ static struct type_modes modes_of(const struct json *mode)
                                                                            : DECIMAL_PRECISE;
     modes.binaries = view_is(text, VIEW("binary.handling.mode=hex"))      ? BINARY_HEX
                      : view_is(text, VIEW("binary.handling.mode=base64")) ? BINARY_BASE64
-                                                                          : BINARY_BYTES;
+                     : view_is(text, VIEW("binary.handling.mode=base64-url-safe"))
+                         ? BINARY_BASE64_URL
+                         : BINARY_BYTES;
+    modes.intervals = view_is(text, VIEW("interval.handling.mode=string")) ? INTERVAL_STRING
+                                                                           : INTERVAL_NUMERIC;
+    modes.hstores = view_is(text, VIEW("hstore.handling.mode=json")) ? HSTORE_JSON : HSTORE_MAP;
+    modes.times = view_is(text, VIEW("time.precision.mode=connect")) ? TIME_CONNECT
+                  : view_is(text, VIEW("time.precision.mode=adaptive_time_microseconds"))
+                      ? TIME_ADAPTIVE_MICROSECONDS
+                      : TIME_ADAPTIVE;
     return modes;
 }
 
@@ -209,6 +218,8 @@ static bool vector_fits(struct arena *arena, const struct json *one)
         column_of(arena, missing ? view_from(name, strlen("unchanged TOAST ")) : name);
     struct type type = type_of(&finder, &column);
     struct writer out = {0};
+
+    type_set_times(&type, modes.times);
     struct json *made;
 
     if (missing) {

@@ -107,6 +107,8 @@ static const struct { /* types of extensions */
 
 #define FIRST_OWN_OID 16384 /* below are the builtin ones */
 #define NUMERIC_SCALE_BITS 11
+#define MILLIS_DIGITS 3 /* a precision up to it counts milliseconds */
+#define CONNECT_DATA "org.apache.kafka.connect.data."
 #define MODIFIER_HEAD 4 /* of a length word, in modifiers of varlena types */
 
 static void apply_modifier(struct type *type, uint32_t oid, int32_t modifier)
@@ -124,10 +126,27 @@ static void apply_modifier(struct type *type, uint32_t oid, int32_t modifier)
     } else if (modifier >= 0 && type->kind >= TYPE_TIME && type->kind <= TYPE_TIMESTAMPTZ) {
         type->precision = modifier;
     }
-    if (type->precision >= 0 && type->precision <= 3) {
-        type->semantic = type->kind == TYPE_TIMESTAMP ? "io.debezium.time.Timestamp"
-                         : type->kind == TYPE_TIME    ? "io.debezium.time.Time"
-                                                      : type->semantic;
+    bool counted = type->kind == TYPE_TIME || type->kind == TYPE_TIMESTAMP;
+    type->millis = counted && type->precision >= 0 && type->precision <= MILLIS_DIGITS;
+    if (type->millis) {
+        type->semantic =
+            type->kind == TYPE_TIME ? "io.debezium.time.Time" : "io.debezium.time.Timestamp";
+    }
+}
+
+void type_set_times(struct type *type, enum time_mode times)
+{
+    if (times == TIME_ADAPTIVE_MICROSECONDS && type->kind == TYPE_TIME) {
+        type->millis = false;
+        type->semantic = "io.debezium.time.MicroTime";
+    } else if (times == TIME_CONNECT && type->kind == TYPE_DATE) {
+        type->semantic = CONNECT_DATA "Date";
+    } else if (times == TIME_CONNECT && type->kind == TYPE_TIME) {
+        type->millis = true;
+        type->semantic = CONNECT_DATA "Time";
+    } else if (times == TIME_CONNECT && type->kind == TYPE_TIMESTAMP) {
+        type->millis = true;
+        type->semantic = CONNECT_DATA "Timestamp";
     }
 }
 
@@ -282,11 +301,14 @@ static bool write_kind(struct type_modes modes, const struct type *type, view te
     case TYPE_GEOMETRY:
         return geometry_to(text, out);
     case TYPE_HSTORE:
-        return hstore_to(text, out);
+        return modes.hstores == HSTORE_JSON ? hstore_text_to(text, out) : hstore_to(text, out);
     case TYPE_VECTOR:
         return vector_to(text, out);
     case TYPE_SPARSE_VECTOR:
         return sparse_to(text, out);
+    case TYPE_INTERVAL:
+        return modes.intervals == INTERVAL_STRING ? interval_text_to(text, out)
+                                                  : time_to(type, text, out, surely);
     default:
         return time_to(type, text, out, surely);
     }
@@ -297,7 +319,9 @@ static bool is_text_form(struct type_modes modes, const struct type *type)
 {
     bool wordy = type->kind == TYPE_TEXT || type->kind == TYPE_BYTES ||
                  type->kind == TYPE_TIMETZ || type->kind == TYPE_TIMESTAMPTZ ||
-                 (type->kind == TYPE_BITS && type->bits != 1);
+                 (type->kind == TYPE_BITS && type->bits != 1) ||
+                 (type->kind == TYPE_INTERVAL && modes.intervals == INTERVAL_STRING) ||
+                 (type->kind == TYPE_HSTORE && modes.hstores == HSTORE_JSON);
     bool decimal = type->kind == TYPE_NUMERIC || type->kind == TYPE_MONEY;
     bool precise =
         modes.decimals == DECIMAL_PRECISE && (type->kind == TYPE_MONEY || type->precision > 0);
@@ -343,6 +367,8 @@ bool type_to_debezium(struct type_modes modes, const struct type *type, view tex
 static bool read_kind(struct arena *arena, struct type_modes modes, const struct type *type,
                       view json, view *text)
 {
+    view inside;
+
     switch (type->kind) {
     case TYPE_TEXT:
         return false; /* a JSON text was taken before */
@@ -367,7 +393,9 @@ static bool read_kind(struct arena *arena, struct type_modes modes, const struct
     case TYPE_GEOMETRY:
         return geometry_from(arena, json, text);
     case TYPE_HSTORE:
-        return hstore_from(arena, json, text);
+        return modes.hstores == HSTORE_JSON
+                   ? scan_text(arena, json, &inside) && hstore_from(arena, inside, text)
+                   : hstore_from(arena, json, text);
     case TYPE_VECTOR:
         return vector_from(arena, json, text);
     case TYPE_SPARSE_VECTOR:

@@ -35,6 +35,7 @@ struct type {
     enum type_kind kind;
     bool array;
     bool looked_up;    /* by options->types: a reader without it sees plain text */
+    bool millis;       /* TIME, TIMESTAMP: counted in milliseconds */
     bool json, number; /* TEXT: is JSON; is a number though written as text */
     int32_t bits;      /* INT, FLOAT, BITS */
     int32_t precision; /* NUMERIC: digits, 0: any scale; times: fraction's digits, -1: preset */
@@ -49,7 +50,12 @@ struct type type_of(const struct type_finder *types, const struct column *column
 struct type_modes {
     enum decimal_mode decimals;
     enum binary_mode binaries;
+    enum interval_mode intervals;
+    enum hstore_mode hstores;
+    enum time_mode times;
 };
+/* Times counted as the mode says: once, behind type_of. */
+void type_set_times(struct type *type, enum time_mode times);
 
 /* The value's JSON in Debezium's form. False: that form does not lead back to this text, so it
  * must travel beside it. */

@@ -28,6 +28,7 @@ void base64_to(view bytes, struct writer *out)
 
 static int base64_value(uint8_t c)
 {
+    c = c == '-' ? '+' : c == '_' ? '/' : c; /* the alphabet for URLs is read too */
     const char *found = c ? strchr(base64_letters, c) : NULL;
 
     return found ? (int)(found - base64_letters) : -1;
@@ -119,7 +120,12 @@ bool bytes_to(struct type_modes modes, view text, struct writer *out, bool *sure
         hex_write(writer_view(&bytes), false, out);
         write_u8(out, '"');
     } else {
+        size_t start = out->len;
         base64_to(writer_view(&bytes), out);
+        for (size_t i = start; modes.binaries == BINARY_BASE64_URL && i < out->len; i++) {
+            uint8_t c = out->at[i];
+            out->at[i] = c == '+' ? '-' : c == '/' ? '_' : c;
+        }
     }
     writer_fini(&bytes);
     return true;

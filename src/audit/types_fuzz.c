@@ -52,7 +52,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     const struct column *column = &columns[data[0] % COUNT(columns)];
     struct type type = type_of(NULL, column);
-    struct type_modes modes = {data[1] % 3, data[1] / 3 % 3};
+    struct type_modes modes = {data[1] % 3, data[1] / 3 % 4, data[1] / 12 % 2, data[1] / 24 % 2,
+                               data[1] / 48 % 3};
+    type_set_times(&type, modes.times);
     view text = {data + 2, size - 2};
     bool leads_back = type_to_debezium(modes, &type, text, &form);
     assert(json_parse(&arena, writer_view(&form), &parsed) == OK);

@@ -236,6 +236,15 @@ bool hstore_to(view text, struct writer *out)
     return fine;
 }
 
+bool hstore_text_to(view text, struct writer *out)
+{
+    struct writer object = {0};
+    bool fine = hstore_to(text, &object) && scan_quote(writer_view(&object), out);
+
+    writer_fini(&object);
+    return fine;
+}
+
 static void write_hstore_text(view text, struct writer *out)
 {
     write_u8(out, '"');

@@ -32,6 +32,8 @@ bool bits_from(struct arena *arena, const struct type *type, view json, view *te
 bool time_to(const struct type *type, view text, struct writer *out, bool *surely);
 bool time_from(struct arena *arena, const struct type *type, view json, view *text);
 
+bool interval_text_to(view text, struct writer *out); /* ISO 8601; does not lead back */
+
 bool point_to(view text, struct writer *out);
 bool point_from(struct arena *arena, view json, view *text);
 bool geometry_to(view text, struct writer *out);
@@ -41,6 +43,7 @@ bool array_to(struct type_modes modes, const struct type *type, view text, struc
 bool array_from(struct arena *arena, struct type_modes modes, const struct type *type,
                 view json, view *text);
 bool hstore_to(view text, struct writer *out);
+bool hstore_text_to(view text, struct writer *out); /* as a JSON text of JSON */
 bool hstore_from(struct arena *arena, view json, view *text);
 bool vector_to(view text, struct writer *out);
 bool vector_from(struct arena *arena, view json, view *text);

@@ -46,6 +46,9 @@ void type_unavailable(struct type_modes modes, const struct type *type, struct w
 
     if (type->array || type->kind == TYPE_VECTOR) {
         write_unavailable_items(modes, type, out);
+    } else if (type->kind == TYPE_HSTORE && modes.hstores == HSTORE_JSON) {
+        (void)scan_quote(VIEW("{\"" ENVELOPE_UNAVAILABLE "\":\"" ENVELOPE_UNAVAILABLE "\"}"),
+                         out);
     } else if (type->kind == TYPE_HSTORE) {
         write_u8(out, '{');
         (void)scan_quote(words, out);
@@ -169,8 +172,6 @@ static void sparse_schema(const struct type *type, bool optional, struct json_wr
 
 static const char *simple_name(struct type_modes modes, const struct type *type)
 {
-    bool millis = type->precision >= 0 && type->precision <= 3;
-
     switch (type->kind) {
     case TYPE_BOOL:
         return "boolean";
@@ -183,10 +184,11 @@ static const char *simple_name(struct type_modes modes, const struct type *type)
     case TYPE_DATE:
         return "int32";
     case TYPE_TIME:
-        return millis ? "int32" : "int64";
+        return type->millis ? "int32" : "int64";
     case TYPE_TIMESTAMP:
-    case TYPE_INTERVAL:
         return "int64";
+    case TYPE_INTERVAL:
+        return modes.intervals == INTERVAL_STRING ? "string" : "int64";
     default:
         return "string";
     }
@@ -220,7 +222,15 @@ static void kind_schema(struct type_modes modes, const struct type *type, bool o
     case TYPE_GEOMETRY:
         shape_schema(type, optional, j);
         break;
+    case TYPE_INTERVAL:
+        head(j, simple_name(modes, type), optional,
+             modes.intervals == INTERVAL_STRING ? "io.debezium.time.Interval" : type->semantic);
+        break;
     case TYPE_HSTORE:
+        if (modes.hstores == HSTORE_JSON) {
+            head(j, "string", optional, "io.debezium.data.Json");
+            break;
+        }
         head(j, "map", optional, NULL);
         item_schema(j, "keys", "string", false);
         item_schema(j, "values", "string", true);

@@ -14,7 +14,6 @@
 #define MONTH_SECONDS INT64_C(2629800) /* 30.4375 days */
 #define DATE_YEAR_MAX 5874897          /* PostgreSQL's own */
 #define TIMESTAMP_YEAR_MAX 294276
-#define MILLIS_DIGITS 3 /* a precision up to it counts milliseconds */
 
 /* What Debezium has for the infinities. */
 #define TIMESTAMP_LATEST INT64_C(9223372036825200000)
@@ -280,11 +279,6 @@ static int infinity_sign(view text)
     return view_is_text(text, "infinity") ? 1 : view_is_text(text, "-infinity") ? -1 : 0;
 }
 
-static bool counts_millis(const struct type *type)
-{
-    return type->precision >= 0 && type->precision <= MILLIS_DIGITS;
-}
-
 static bool date_to(view text, struct writer *out, bool *surely)
 {
     int sign = infinity_sign(text);
@@ -312,8 +306,8 @@ static bool timestamp_to(const struct type *type, view text, struct writer *out,
     if (!sign && (!timestamp_read(text, false, &m) || !moment_micros(&m, &micros))) {
         return false;
     }
-    scan_digits(counts_millis(type) ? floor_div(micros, 1000) : micros, out);
-    bool whole = !counts_millis(type) || micros % 1000 == 0;
+    scan_digits(type->millis ? floor_div(micros, 1000) : micros, out);
+    bool whole = !type->millis || micros % 1000 == 0;
     /* Some real time of the year 294247 is what Debezium has for the infinite one. */
     *surely = m.usual && whole && (sign || m.year < TIMESTAMP_YEAR_MAX - 100);
     return true;
@@ -350,9 +344,9 @@ static bool time_of_day_to(const struct type *type, view text, struct writer *ou
     }
     if (!zoned) {
         int64_t all = seconds * MICROS + micros;
-        scan_digits(counts_millis(type) ? all / 1000 : all, out);
-        *surely = is_usual_clock(clock, text, seconds, micros) &&
-                  (!counts_millis(type) || all % 1000 == 0);
+        scan_digits(type->millis ? all / 1000 : all, out);
+        *surely =
+            is_usual_clock(clock, text, seconds, micros) && (!type->millis || all % 1000 == 0);
         return true;
     }
     bool end_of_day = seconds == DAY_SECONDS && !offset;
@@ -364,8 +358,8 @@ static bool time_of_day_to(const struct type *type, view text, struct writer *ou
     return true;
 }
 
-struct interval {
-    int64_t months, days, micros;
+struct interval { /* each part with its own sign */
+    int64_t years, months, days, seconds, micros;
 };
 
 /* "1 year 2 mons -3 days +04:05:06.78": IntervalStyle postgres. */
@@ -377,7 +371,8 @@ static bool interval_read(view text, struct interval *out)
         int sign = take_char(&text, '-') ? -1 : (take_char(&text, '+'), 1);
         view clock = text, unit, rest;
         if (take_clock(&clock, INT64_C(3000000000), 10, &seconds, &micros)) {
-            out->micros = sign * (seconds * MICROS + micros);
+            out->seconds = sign * seconds;
+            out->micros = sign * micros;
             return clock.len == 0;
         }
         if (!take_number(&text, 1, 10, &value) || !take_char(&text, ' ')) {
@@ -385,15 +380,14 @@ static bool interval_read(view text, struct interval *out)
         }
         (void)view_cut(text, ' ', &unit, &rest);
         text = view_from(text, unit.len + 1);
-        if (view_starts(unit, VIEW("year"))) {
-            out->months += sign * value * 12;
-        } else if (view_starts(unit, VIEW("mon"))) {
-            out->months += sign * value;
-        } else if (view_starts(unit, VIEW("day"))) {
-            out->days = sign * value;
-        } else {
+        int64_t *part = view_starts(unit, VIEW("year"))  ? &out->years
+                        : view_starts(unit, VIEW("mon")) ? &out->months
+                        : view_starts(unit, VIEW("day")) ? &out->days
+                                                         : NULL;
+        if (!part) {
             return false;
         }
+        *part = sign * value;
     }
     return true;
 }
@@ -401,17 +395,41 @@ static bool interval_read(view text, struct interval *out)
 static bool interval_to(view text, struct writer *out)
 {
     struct interval i;
-    int64_t seconds, days, micros;
+    int64_t micros;
 
-    if (!text.len || !interval_read(text, &i) ||
-        __builtin_mul_overflow(i.months, MONTH_SECONDS, &seconds) ||
-        __builtin_mul_overflow(i.days, DAY_SECONDS, &days) ||
-        __builtin_add_overflow(seconds, days, &seconds) ||
-        __builtin_mul_overflow(seconds, MICROS, &micros) ||
+    if (!text.len || !interval_read(text, &i)) {
+        return false;
+    }
+    /* Ten digits a part: none of this overflows before the micros. */
+    int64_t seconds =
+        (i.years * 12 + i.months) * MONTH_SECONDS + i.days * DAY_SECONDS + i.seconds;
+    if (__builtin_mul_overflow(seconds, MICROS, &micros) ||
         __builtin_add_overflow(micros, i.micros, &micros)) {
         return false;
     }
     scan_digits(micros, out);
+    return true;
+}
+
+/* "P1Y2M3DT4H5M6.78S", all parts always there. */
+bool interval_text_to(view text, struct writer *out)
+{
+    struct interval i;
+
+    if (!text.len || !interval_read(text, &i)) {
+        return false;
+    }
+    int64_t micros = i.micros < 0 ? -i.micros : i.micros, second = i.seconds % 60;
+    write_format(out, "\"P%lldY%lldM%lldDT%lldH%lldM%s%lld", (long long)i.years,
+                 (long long)i.months, (long long)i.days, (long long)(i.seconds / 3600),
+                 (long long)(i.seconds / 60 % 60), i.micros < 0 && second == 0 ? "-" : "",
+                 (long long)second);
+    for (int64_t unit = 100000; micros; unit /= 10) {
+        write_view(out, unit == 100000 ? VIEW(".") : VIEW(""));
+        write_u8(out, (uint8_t)('0' + micros / unit));
+        micros %= unit;
+    }
+    write_view(out, VIEW("S\""));
     return true;
 }
 
@@ -450,7 +468,7 @@ static bool date_from(int64_t days, struct writer *out)
 
 static bool timestamp_from(const struct type *type, int64_t value, struct writer *out)
 {
-    int64_t unit = counts_millis(type) ? 1000 : 1;
+    int64_t unit = type->millis ? 1000 : 1;
     struct moment m;
 
     if (value == TIMESTAMP_LATEST / unit || value == floor_div(TIMESTAMP_EARLIEST, unit)) {
@@ -499,7 +517,7 @@ static bool time_of_day_from(const struct type *type, view json, view text, stru
     if (!scan_int(json, &all) || all < 0 || all > DAY_SECONDS * MICROS) {
         return false;
     }
-    all *= counts_millis(type) ? 1000 : 1;
+    all *= type->millis ? 1000 : 1;
     write_clock(all / MICROS, all % MICROS, -1, out);
     return true;
 }
