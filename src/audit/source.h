@@ -42,14 +42,15 @@ struct source_options {       /* rows in source_options_table; texts heap */
     int64_t snapshot_workers, snapshot_chunk_rows, snapshot_rate; /* bytes/s, 0: no limit */
     int64_t partitions;                                           /* of each table's topic */
     bool schemas, tombstones, transactions, truncates, messages;  /* Debezium's options */
-    int64_t decimals, binaries; /* enum decimal_mode, binary_mode */
-    int64_t heartbeat_ms;       /* 0: none */
-    int64_t context_rule;       /* enum context_rule */
-    char *ignore, *mask;        /* rules.h */
-    char *labels;               /* a file's path: labels.h */
-    char *sink;                 /* sink.h: a URL, without its password; NULL: none */
-    bool shell_ticket;          /* a session on it wants a ticket */
-    int64_t slot_guard;         /* enum slot_guard */
+    int64_t decimals, binaries;        /* enum decimal_mode, binary_mode */
+    int64_t intervals, hstores, times; /* enum interval_mode, hstore_mode, time_mode */
+    int64_t heartbeat_ms;              /* 0: none */
+    int64_t context_rule;              /* enum context_rule */
+    char *ignore, *mask;               /* rules.h */
+    char *labels;                      /* a file's path: labels.h */
+    char *sink;                        /* sink.h: a URL, without its password; NULL: none */
+    bool shell_ticket;                 /* a session on it wants a ticket */
+    int64_t slot_guard;                /* enum slot_guard */
     int64_t slot_warn_bytes, slot_max_bytes; /* of WAL the slot holds back */
     int64_t hot_ms, keep_ms;                 /* in the view; in the topics; -1: for ever */
     char *keep;                              /* tables that differ: retention.h */

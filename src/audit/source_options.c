@@ -13,7 +13,11 @@
 
 static const char *const keyless_choices[] = {"skip", "full", "insert-only", NULL};
 static const char *const decimal_choices[] = {"precise", "string", "double", NULL};
-static const char *const binary_choices[] = {"bytes", "base64", "hex", NULL};
+static const char *const binary_choices[] = {"bytes", "base64", "hex", "base64-url-safe", NULL};
+static const char *const interval_choices[] = {"numeric", "string", NULL};
+static const char *const hstore_choices[] = {"map", "json", NULL};
+static const char *const time_choices[] = {"adaptive", "adaptive_time_microseconds", "connect",
+                                           NULL};
 static const char *const rule_choices[] = {"nearest", "first", NULL};
 static const char *const guard_choices[] = {"database", "trail", NULL};
 
@@ -46,6 +50,14 @@ const struct option source_option_rows[] = {
      .choices = decimal_choices},
     {ROW("binaries", CHOICE, binaries, "bytes", "how bytea values are written"),
      .choices = binary_choices},
+    {ROW("intervals", CHOICE, intervals, "numeric",
+         "how intervals are written: microseconds, or ISO 8601"),
+     .choices = interval_choices},
+    {ROW("hstores", CHOICE, hstores, "map", "how hstore values are written"),
+     .choices = hstore_choices},
+    {ROW("times", CHOICE, times, "adaptive",
+         "how dates and times are counted; connect: in Kafka Connect's own types"),
+     .choices = time_choices},
     {ROW("heartbeat.ms", MILLIS, heartbeat_ms, "0", "between heartbeat records; 0: none")},
     {ROW("context.rule", CHOICE, context_rule, "nearest",
          "which context a change takes: the nearest before it, or as Bemi the first of its "
