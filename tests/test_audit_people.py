@@ -5,8 +5,10 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -180,13 +182,112 @@ def test_a_commit_that_fails_is_the_statements_failure(stand, shop):
     assert stand.statements()[0][1]["error"]["code"] == "23503"
 
 
-def test_extended_queries_are_recorded_and_carry_context(stand, shop):
-    version = int(re.search(r"(\d+)", subprocess.run(["psql", "--version"], capture_output=True, text=True).stdout).group(1))
-    ran = stand.shell("UNLOCK 'why';\nSELECT 1 AS a, 'x'::text AS b \\gdesc\n")
+def test_psql_describes_a_query_without_running_it(stand):
+    ran = stand.shell("SELECT 1 AS a, 'x'::text AS b \\gdesc\n")
     assert ran.stdout == "a|integer\nb|text\n", ran.stderr
-    if version >= 16:
-        stand.shell("UNLOCK 'why';\nUPDATE orders SET status = $1 WHERE id = $2 \\bind v 1 \\g\n")
-        assert status_of(shop) == "v"
+    assert not any("AS a" in text for text, _ in stand.statements())
+
+
+def test_extended_queries_are_recorded_and_carry_context(stand, shop):
+    ran = stand.extended("run('SELECT $1::int + 1', 41)\n"
+                         "run('UPDATE orders SET status = $1', 'x')\n"
+                         "simple(\"UNLOCK 'why'\")\n"
+                         "run('UPDATE orders SET status = $1 WHERE id = $2', 'a', 1)\n"
+                         "prepare('', 'UPDATE orders SET status = $1 WHERE id = $2')\n"
+                         "execute('', 'b', 2)\n"
+                         "execute('', 'bad', 2)\n"
+                         "prepare('named', 'UPDATE orders SET status = $1 WHERE id = $2 RETURNING id')\n"
+                         "execute('named', 'c', 3)\n"
+                         "run('BEGIN')\nrun('DELETE FROM orders WHERE id = 3')\nrun('ROLLBACK')\n"
+                         "run('SELECT nonsense')\nrun('SELECT 7')\n")
+    assert ran.stdout.splitlines() == [
+        "tuples_ok 1 [('42',)]", "fatal_error 25006 []", "command_ok  []", "command_ok 1 []", "command_ok  []",
+        "command_ok 1 []", "fatal_error 23514 []", "command_ok  []", "tuples_ok 1 [('3',)]", "command_ok  []",
+        "command_ok 1 []", "command_ok  []", "fatal_error 42703 []", "tuples_ok 1 [('7',)]"], ran.stderr
+    found = shop.transactions()
+    assert [(len(changes), len(contexts)) for _, changes, contexts in found] == [(1, 1)] * 3
+    assert [text for text, result in stand.statements() if result.get("xid")][:1] == [
+        "UPDATE orders SET status = $1 WHERE id = $2"]
+    assert sum("xid" in result for _, result in stand.statements()) >= 4
+
+
+def test_a_locked_session_takes_no_write_by_extended_queries(stand, shop):
+    ran = stand.extended("run(\"SELECT set_config('default_transaction_read_only', 'off', false)\")\n"
+                         "run('UPDATE orders SET status = $1', 'x')\n"
+                         "run('BEGIN')\nrun('UPDATE orders SET status = $1', 'x')\nrun('ROLLBACK')\n"
+                         "run('BEGIN READ WRITE')\nrun('SET transaction_read_only = off')\n"
+                         "copy_in('COPY orders FROM STDIN', '9\\tx\\n')\n")
+    assert ran.stdout.count("fatal_error 25006") == 5, ran.stdout + ran.stderr
+    assert shop.transactions() == [] and status_of(shop) == "new"
+
+
+def test_copies_by_extended_queries(stand, shop):
+    ran = stand.extended("simple(\"UNLOCK 'why'\")\ncopy_in('COPY orders FROM STDIN', '9\\tx\\n10\\ty\\n')\nrun('SELECT 1')\n")
+    assert ran.stdout.splitlines()[1:] == ["copy_in  []", "command_ok 2 []", "tuples_ok 1 [('1',)]"], ran.stderr
+    ((_, changes, contexts),) = shop.transactions()
+    assert len(changes) == 2 and len(contexts) == 1
+
+
+def test_psqls_own_ways_work(stand, shop):
+    """Descriptions, cursors in pieces, no autocommit, savepoints around each statement, notifications."""
+    ran = stand.shell("\\d orders\n\\set FETCH_COUNT 2\nTABLE orders;\n\\unset FETCH_COUNT\n"
+                      "UNLOCK 'why';\n\\set AUTOCOMMIT off\n\\set ON_ERROR_ROLLBACK on\n"
+                      "UPDATE orders SET status = 'kept' WHERE id = 1;\nSELECT 1/0;\nUPDATE orders SET status = 'bad' WHERE id = 2;\n"
+                      "COMMIT;\n\\set AUTOCOMMIT on\nLISTEN news;\nNOTIFY news, 'hello';\nSELECT 'end';\n")
+    assert "status|text" in ran.stdout and "3|new" in ran.stdout
+    assert 'Asynchronous notification "news" with payload "hello"' in ran.stdout and ran.stdout.rstrip().splitlines()[-1] != "", ran.stderr
+    assert status_of(shop, 1) == "kept" and status_of(shop, 2) == "new"
+    ((_, changes, contexts),) = shop.transactions()
+    assert len(changes) == 1 and contexts[0]["reason"] == "why"
+
+
+def test_a_large_result_passes_at_speed(stand):
+    start = time.monotonic()
+    ran = stand.shell("SELECT n, repeat('x', 100) FROM generate_series(1, 200000) n;\n")
+    assert len(ran.stdout.splitlines()) == 200000
+    assert stand.statements()[0][1]["rows"] == 200000
+    assert time.monotonic() - start < 30
+
+
+@pytest.fixture
+def certificate():
+    """Files of a certificate and its key, as a PostgreSQL wants to find them."""
+    with tempfile.TemporaryDirectory(prefix="tidemark-tls-") as folder:
+        key, crt = os.path.join(folder, "key"), os.path.join(folder, "crt")
+        subprocess.run(["openssl", "req", "-new", "-x509", "-days", "2", "-nodes", "-subj", "/CN=localhost",
+                        "-out", crt, "-keyout", key], check=True, capture_output=True)
+        os.chmod(key, 0o600)
+        if os.geteuid() == 0:
+            for path in (folder, crt, key):
+                shutil.chown(path, "postgres", "postgres")
+        yield crt, key
+
+
+@pytest.fixture
+def secure(clusters, certificate):
+    """A PostgreSQL that wants TLS and a password."""
+    cluster = clusters(ssl="on", ssl_cert_file=certificate[0], ssl_key_file=certificate[1])
+    cluster.sql("CREATE ROLE clerk LOGIN PASSWORD 'p4ssw0rd'; CREATE TABLE orders (id int PRIMARY KEY, status text)")
+    cluster.sql("GRANT ALL ON orders TO clerk; INSERT INTO orders VALUES (1, 'new')")
+    cluster.set_hba("local all all trust", "hostssl all clerk 127.0.0.1/32 scram-sha-256", "host all postgres 127.0.0.1/32 trust")
+    return cluster
+
+
+def test_databases_that_want_tls_and_a_password(binary, secure, tmp_path):
+    stand = Stand(binary, secure.url_of("postgres", user="clerk") + "?sslmode=require", "p4ssw0rd")
+    rows = tmp_path / "rows"
+    rows.write_text("".join(f"{number}\t{'x' * 100}\n" for number in range(100, 30100)))
+    try:
+        ran = stand.shell("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid();\nUNLOCK 'why';\n"
+                          "UPDATE orders SET status = 'paid';\n"
+                          f"\\copy orders FROM '{rows}'\nSELECT repeat('x', 3000000);\nSELECT count(*) FROM orders;\n")
+        lines = ran.stdout.splitlines()
+        assert lines[0] == "t" and len(lines[1]) == 3000000 and lines[2] == "30001", ran.stderr
+        stand.password = "wrong"
+        ran = stand.shell("SELECT 1;\n")
+        assert ran.returncode != 0 and "password authentication failed" in ran.stderr and "wrong" not in ran.stderr
+    finally:
+        stand.close()
 
 
 def test_passwords_are_not_recorded(stand, shop):

@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import subprocess
+import sys
 import threading
 
 TOKEN = "0" * 64
@@ -94,6 +95,12 @@ class Stand:
         """Runs psql with this text as its input."""
         return subprocess.run(self.command("-qAt", *psql), input=text, capture_output=True, text=True, timeout=60,
                               env=environment or self.environment(), **more)
+
+    def extended(self, text):
+        """The same with a client of the extended protocol in psql's place; text is its Python lines."""
+        program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "extended.py")
+        command = [self.binary, "source", "shell", "shop", "--reason", "a test", "--psql", sys.executable, "--", program]
+        return subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, env=self.environment())
 
     def kinds(self):
         return [record["kind"] for record in self.records]
