@@ -58,7 +58,7 @@ static bool accept(struct phrases *p, const char *word)
 /* What must follow the word just read. */
 static err operand(struct phrases *p, const char *what, view *out)
 {
-    if (p->at >= p->count || p->words[p->at].len == 0) {
+    if (p->at >= p->count) {
         return wrong(p->words[p->at - 1], "what follows is missing", what);
     }
     *out = p->words[p->at++];

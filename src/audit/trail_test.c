@@ -1,8 +1,8 @@
 /* trail_test.c - random changes on real topics, sealed, searched; against a plain array.
  *
  * The array's answers come from plan_match() on every change in it, so this holds the index,
- * the reading by place, blocks, pages and rebuilding to that; match_test.c holds plan_match().
- * SPDX-License-Identifier: Apache-2.0 */
+ * the reading by place, blocks, pages and rebuilding to that; trail_match_test.c holds
+ * plan_match(). SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
