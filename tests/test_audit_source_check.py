@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import time
 
 import pytest
 
@@ -88,6 +89,44 @@ def test_tables_without_key_are_never_published_with_updates(server, database):
     assert "only its inserts" in by_name["table public.loose"]["now"]
     refused = server.ask("POST", "/api/v1/sources/check", {"url": database.url, "keyless": "perhaps"})
     assert refused.status == 400 and "insert-only" in refused.json()["message"]
+
+
+def test_a_table_whose_updates_are_refused_already_blocks(server, database):
+    """Whoever made that publication: the application is broken, and must know."""
+    database.sql("CREATE TABLE loose (id int)")
+    database.sql("CREATE PUBLICATION others FOR TABLE loose")
+    found, by_name = check(server, database.url)
+    assert not found["ok"]
+    assert "publication has its updates" in by_name["table public.loose"]["now"]
+    database.sql(by_name["table public.loose"]["fix"].split(";")[0])
+    found, by_name = check(server, database.url)
+    assert found["ok"]
+
+
+def test_a_source_is_checked_by_its_name(server, database):
+    database.sql("CREATE TABLE orders (id int PRIMARY KEY)")
+    slot = f"live_{database.name}"
+    answer = server.ask("POST", "/api/v1/sources", {"name": "shop", "url": database.url, "options": {"slot": slot}})
+    assert answer.status == 201, answer.body
+    end = time.monotonic() + 30
+    while server.get("/api/v1/sources/shop").json()["state"] == "creating" and time.monotonic() < end:
+        time.sleep(0.05)  # no event tells it
+    ran = server.command_line("source", "check", "shop")
+    assert ran.returncode == 0, ran.stdout
+    assert f"{slot} is there" in ran.stdout
+    database.sql("CREATE TABLE later (id int PRIMARY KEY)")
+    _, by_name = by_source(server)
+    assert by_name["publication"]["fix"] == 'ALTER PUBLICATION "tidemark_shop" ADD TABLE "public"."later";'
+    database.sql(by_name["publication"]["fix"])
+    _, by_name = by_source(server)
+    assert by_name["publication"]["severity"] == "fine"
+    assert server.ask("POST", "/api/v1/sources/nobody/check", {}).status == 404
+    assert server.command_line("source", "check", "shop", "--trail").returncode == 0
+
+
+def by_source(server):
+    found = server.ask("POST", "/api/v1/sources/shop/check", {}).json()
+    return found, {finding["what"]: finding for finding in found["findings"]}
 
 
 def test_what_holds_up_a_new_slot_is_named(server, clusters):

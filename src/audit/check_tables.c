@@ -39,6 +39,16 @@ static void check_keyless(struct checking *c, const struct setup_table *t)
     const char *now = nothing ? "its replica identity is NOTHING" : "it has no key";
     struct finding *f = NULL;
 
+    if (t->refused) {
+        f = check_add(c, FINDING_BLOCKS, titled(c, t),
+                      "the server refuses each UPDATE and DELETE of it, whoever sends it",
+                      "%s, and a publication has its updates", now);
+        f->fix = arena_format(c->arena,
+                              "ALTER TABLE %s REPLICA IDENTITY %s; or take it out of the "
+                              "publication",
+                              quoted(c, t), nothing ? "DEFAULT" : "FULL");
+        return;
+    }
     if (t->makes_full) {
         f = check_add(c, FINDING_WARNS, titled(c, t),
                       "with REPLICA IDENTITY FULL each update and delete writes the whole old "
@@ -228,7 +238,7 @@ static void check_images(struct checking *c, const struct setup_table *tables, s
     (void)check_add(c, FINDING_FINE, "old values",
                     "without FULL the server sends an update's new row and a delete's key; the "
                     "old row then comes from the trail, which has it since the snapshot",
-                    "%zu tables by key, %zu with REPLICA IDENTITY FULL", others, full);
+                    "%zu by key, %zu with REPLICA IDENTITY FULL", others, full);
 }
 
 static err check_publication(struct checking *c)
@@ -249,13 +259,14 @@ static err check_publication(struct checking *c)
         write_format(&sql, "%s%s;", i ? " " : "", plan.steps[i].sql);
     }
     if (plan.count && c->ask->exists) {
-        struct finding *f = check_add(
-            c, FINDING_WARNS, "publication", "it is not what the source's tables ask for",
-            "%s differs in %zu statements", ask.publication, plan.count);
+        struct finding *f = check_add(c, FINDING_WARNS, "publication",
+                                      "it is not what the source's tables ask for",
+                                      "%s is not as it should be", ask.publication);
         f->fix = arena_text(c->arena, writer_view(&sql));
     } else {
-        (void)check_add(c, FINDING_FINE, "publication", NULL, "%s %s", ask.publication,
-                        plan.count ? "is made by `source create`" : "is there");
+        (void)check_add(c, FINDING_FINE, "publication", NULL, "%s%s",
+                        plan.count ? "`source create` makes it" : ask.publication,
+                        plan.count ? "" : " is there");
     }
     writer_fini(&sql);
     return OK;
@@ -306,7 +317,8 @@ err check_tables(struct checking *c)
                                         "and ?"
                                       : NULL;
     } else {
-        (void)check_add(c, FINDING_FINE, "tables", NULL, "%zu are captured", c->check->tables);
+        (void)check_add(c, FINDING_FINE, "tables", NULL, "%zu of %zu are captured",
+                        c->check->tables, count);
     }
     check_rights(c, tables, count);
     if (c->check->tables) {

@@ -78,11 +78,13 @@ void sources_route_check_url(struct http_call *call)
 void sources_route_check(struct http_call *call)
 {
     struct source *source = route_source(call, http_part(call, "name"));
+    struct source_status status;
 
     if (!source) {
         return;
     }
     const struct source_options *o = &source->options;
+    source_status_get(source, &status);
     const struct check_ask ask = {
         .database = {.url = o->url, .password = source->password},
         .setup = {.tables = o->tables,
@@ -90,7 +92,7 @@ void sources_route_check(struct http_call *call)
                   .keyless = (enum setup_keyless)o->keyless,
                   .slot = o->slot,
                   .publication = o->publication},
-        .exists = true,
+        .exists = status.state != SOURCE_CREATING,
     };
     reply(call, &ask);
     source_drop(source);

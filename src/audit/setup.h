@@ -30,6 +30,7 @@ struct setup_table {
     bool partitioned;  /* its rows are in its leaves */
     bool unlogged;     /* not in the log at all */
     bool published;    /* in a publication of ours */
+    bool refused;      /* keyless, and some publication has its updates: they fail */
     bool row_security; /* rules of row level security hold for it */
     int64_t rows;      /* reltuples, all leaves together; -1: never analysed */
     int64_t bytes;     /* with TOAST and all leaves */

@@ -48,7 +48,10 @@ static const char tables_sql[] =
     " pg_catalog.pg_has_role(c.relowner, 'USAGE'), (SELECT CASE WHEN o.rolsuper THEN '' ELSE "
     "o.rolname END"
     "  FROM pg_catalog.pg_roles o WHERE o.oid = c.relowner),"
-    " pg_catalog.has_schema_privilege(n.oid, 'USAGE') "
+    " pg_catalog.has_schema_privilege(n.oid, 'USAGE'),"
+    " EXISTS (SELECT FROM pg_catalog.pg_publication p WHERE (p.pubupdate OR p.pubdelete)"
+    "  AND (p.puballtables OR EXISTS (SELECT FROM pg_catalog.pg_publication_rel r"
+    "   WHERE r.prpubid = p.oid AND r.prrelid = c.oid))) "
     "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " JOIN identity i ON i.oid = c.oid LEFT JOIN whole w ON w.root = c.oid "
     "WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'"
@@ -152,6 +155,7 @@ static void read_table(const struct pg_rows *rows, size_t row, struct arena *are
         .is_owned = truth(rows, row, 14),
         .owner = arena_copy(arena, pg_value(rows, row, 15)),
     };
+    out->refused = !out->has_key && !out->unlogged && truth(rows, row, 17);
 }
 
 static void choose(struct setup_table *table, enum setup_keyless keyless)

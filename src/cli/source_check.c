@@ -148,7 +148,7 @@ static err run_check(struct cli *cli)
     } else {
         print_check(answer);
     }
-    const struct json *ok = json_get(answer, "ok");
+    const struct json *ok = json_get(answer, o->trail ? "whole" : "ok");
     cli->code = ok && ok->kind == JSON_BOOL && !ok->truth ? CLI_FAILED : 0;
     return OK;
 }
