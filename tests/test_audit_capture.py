@@ -62,7 +62,7 @@ class Captured:
             consumer.assign([TopicPartition(topic, partition, at)])
             found = []
             while at < high:
-                for message in consumer.consume(1000, timeout=5):
+                for message in consumer.consume(min(1000, high - at), timeout=5):
                     assert not message.error(), message.error()
                     found.append((message.key() and json.loads(message.key()),
                                   message.value() and json.loads(message.value()), dict(message.headers() or [])))
