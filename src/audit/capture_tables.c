@@ -80,6 +80,18 @@ static err load_types(struct capture *c, uint32_t oid)
     return e;
 }
 
+/* A domain over a builtin type is stored as that type, which every reader knows; its name
+ * stays the domain's. */
+static void see_through_domain(struct capture *c, struct column *column)
+{
+    const struct type_slot *slot = map_get(&c->types, VIEW_OF(column->type));
+
+    if (slot && slot->facts.base && slot->facts.base < FIRST_USER_OID) {
+        column->type = slot->facts.base;
+        column->modifier = slot->facts.modifier;
+    }
+}
+
 bool capture_type(void *self, uint32_t oid, struct type_facts *out)
 {
     const struct capture *c = self;
@@ -158,6 +170,9 @@ static err table_make(struct capture *c, struct relation *relation, struct table
 
     for (int i = 0; i < described->count && !e; i++) {
         e = load_types(c, described->columns[i].type);
+        if (!e) {
+            see_through_domain(c, &described->columns[i]);
+        }
     }
     t->key = relation_hold(relation);
     if (!e) {
