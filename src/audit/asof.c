@@ -200,6 +200,72 @@ static err apply_keyed(struct fold *f, const struct change *change)
     return e;
 }
 
+/* Does a row have the same key under both descriptions? */
+static bool same_key(const struct relation *a, const struct relation *b)
+{
+    bool same = asof_is_keyless(a) == asof_is_keyless(b);
+
+    for (int i = 0; same && i < a->count; i++) {
+        int at = relation_column(b, a->columns[i].name);
+        same = at >= 0 ? a->columns[i].key == b->columns[at].key &&
+                             is_integer(&a->columns[i]) == is_integer(&b->columns[at])
+                       : !a->columns[i].key;
+    }
+    return same && (!asof_is_keyless(a) || a->count == b->count);
+}
+
+/* The row that get gives, under the key it has by the new description. */
+static err put_anew(struct fold *f, struct sqlite_statement *get, struct sqlite_statement *put,
+                    const struct relation *relation, struct value *values)
+{
+    struct relation *kept = f->finder.find(f->finder.self, (uint32_t)sqlite_int(get, 0));
+
+    if (!kept) {
+        return fault(ERR_CORRUPT, "a kept row names an unknown relation");
+    }
+    err e = row_image_decode(&f->image, kept, sqlite_bytes(get, 1));
+    for (int i = 0; i < relation->count && !e; i++) {
+        values[i] = row_image_value(&f->image, relation, i);
+    }
+    if (e) {
+        return e;
+    }
+    writer_reset(&f->key);
+    asof_key(relation, values, &f->key);
+    if (asof_is_keyless(relation)) {
+        write_u64(&f->key, (uint64_t)++f->copies);
+    }
+    sqlite_bind_blob(put, 1, writer_view(&f->key));
+    sqlite_bind_int(put, 2, sqlite_int(get, 0));
+    sqlite_bind_blob(put, 3, sqlite_bytes(get, 1));
+    return sqlite_done(put);
+}
+
+/* The table got another key: all rows that are kept get theirs. */
+static err rekey(struct fold *f, const struct relation *relation)
+{
+    struct sqlite *db = f->asof->db;
+    struct sqlite_statement *get = NULL, *put = NULL;
+    struct value *values = xcalloc((size_t)relation->count + 1, sizeof(*values));
+    bool row = true;
+    err e =
+        sqlite_run(db, "CREATE TABLE keyed(key BLOB PRIMARY KEY, version INTEGER, image BLOB)"
+                       " WITHOUT ROWID");
+
+    e = e ? e : sqlite_prepare(db, "SELECT version, image FROM rows ORDER BY key", &get);
+    e = e ? e : sqlite_prepare(db, "INSERT OR REPLACE INTO keyed VALUES (?, ?, ?)", &put);
+    while (!e && row) {
+        e = sqlite_step(get, &row);
+        e = e || !row ? e : put_anew(f, get, put, relation, values);
+    }
+    sqlite_finish(get);
+    sqlite_finish(put);
+    free(values);
+    return e ? e
+             : sqlite_run(db, "DELETE FROM rows; INSERT INTO rows SELECT * FROM keyed;"
+                              "DROP TABLE keyed");
+}
+
 static err apply(struct fold *f, const struct change *change)
 {
     struct asof_about *about = &f->asof->about;
@@ -208,6 +274,13 @@ static err apply(struct fold *f, const struct change *change)
     about->last_lsn = change->place.commit_lsn;
     about->last_us = change->place.committed_us;
     about->snapshot = about->snapshot || change->kind == CHANGE_READ;
+    if (f->asof->relation != change->relation &&
+        !same_key(f->asof->relation, change->relation)) {
+        err e = rekey(f, change->relation);
+        if (e) {
+            return e;
+        }
+    }
     f->asof->relation = change->relation;
     if (change->kind == CHANGE_TRUNCATE) {
         return sqlite_run(f->asof->db, "DELETE FROM rows");

@@ -679,6 +679,51 @@ static void rows_without_a_key_are_counted(void **state)
     asof_close(asof);
 }
 
+static err note_status(void *self, view key, const struct value *values)
+{
+    struct writer *out = self;
+
+    (void)key;
+    text_value(values[ID], out);
+    write_u8(out, ' ');
+    text_value(values[STATUS], out);
+    write_view(out, VIEW("; "));
+    return OK;
+}
+
+static void a_table_that_got_a_key_on_its_way_stays_whole(void **state)
+{
+    struct world *w = *state;
+    struct ref table = {.schema = VIEW("public"), .table = VIEW("orders")};
+    struct asof_query query = {.source = &w->source, .table = &table, .path = ""};
+    struct relation keyless = *w->relation, *keyed = w->relation;
+    struct column all[COLUMNS];
+    struct writer out = {0};
+    struct asof *asof;
+
+    memcpy(all, columns, sizeof(all));
+    for (int i = 0; i < COLUMNS; i++) {
+        all[i].key = true;
+    }
+    keyless.columns = all;
+    keyless.identity = 'f';
+    assert_int_equal(ledger_describe(w->source.ledger, &keyless, &w->relation), OK);
+    insert(w, "10", "a", "1", NULL);
+    insert(w, "9", "b", "1", "long");
+    commit(w, NULL);
+    w->relation = keyed;
+    update(w, "9", "9", "c", "1", "?");
+    delete (w, "10");
+    insert(w, "11", "d", "1", NULL);
+    query.until.lsn = commit(w, NULL);
+    assert_int_equal(asof_fold(&query, &asof), OK);
+    assert_int_equal(asof_rows(asof, (view){0}, note_status, &out), OK);
+    write_u8(&out, '\0');
+    assert_string_equal((const char *)out.at, "9 c; 11 d; ");
+    asof_close(asof);
+    writer_fini(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -698,6 +743,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_time_to_keep_holds_for_all_tables_but_those_named,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(rows_without_a_key_are_counted, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_table_that_got_a_key_on_its_way_stays_whole, setup,
+                                        teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
