@@ -178,6 +178,27 @@ def test_a_trace_leads_to_the_person_and_onwards(shop):
     assert "row:shop.public.orders/42" in shop.told("trace", "session:s-77")
 
 
+def test_the_words_of_the_business_are_used(shop, tmp_path):
+    labels = tmp_path / "labels.yaml"
+    labels.write_text("orders:\n  columns:\n    status: {label: State, values: {s: sent to the customer}}\n")
+    edited = shop.server.ask("PATCH", "/api/v1/sources/shop", {"options": {"labels": str(labels)}})
+    assert edited.status == 200, edited.body
+    shop.write("UPDATE orders SET status = 's' WHERE id = 41", ANN)
+    assert "State  new → sent to the customer" in shop.told("row", "show", "row:shop.public.orders/41")
+    assert "State     sent to the customer" in shop.told("row", "show", "row:shop.public.orders/41", "--at", "now")
+
+
+def test_a_table_may_be_kept_for_another_time(shop):
+    for keep, status in (("public.orders=30d", 200), ("orders", 400)):
+        assert shop.server.ask("PATCH", "/api/v1/sources/shop", {"options": {"keep": keep}}).status == status
+
+    def kept():
+        return [shop.get(f"/api/v1/topics/shop.public.{table}").json()["effective"]["retention.ms"]
+                for table in ("orders", "customers")]
+
+    shop.until(lambda: kept() == ["2592000000", "-1"], f"kept so long: {kept()}")
+
+
 def test_what_is_not_there_is_said_with_a_fix(shop):
     for words, code, said in [
             (("row", "show", "row:shop.public.orders/999"), 3, "no change of row:shop.public.orders/999"),
