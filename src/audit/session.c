@@ -12,7 +12,8 @@
 
 #define ID_BYTES 12 /* in hex: as random as it takes never to meet another one */
 #define RECORD_VERSION 1
-#define LEASE_MS 30000 /* a session whose shell has no lease by then is lost */
+#define BEAT_NS INT64_C(1000000000) /* between signs of life that a lease is sent */
+#define LEASE_MS 30000              /* a session whose shell has no lease by then is lost */
 
 static int64_t now_ms(struct sessions *sessions)
 {
@@ -382,6 +383,76 @@ err session_begin(struct sessions *sessions, struct arena *arena,
     return e;
 }
 
+/* To its session, unless that is over or nobody reads any more: then it ends. */
+static void lease_give(struct session *s, struct http_stream *stream, err sent)
+{
+    struct sessions *sessions = s->owner;
+
+    pthread_mutex_lock(&sessions->lock);
+    bool over = sent || s->left || session_is_over(s);
+    bool wakes = !over && !sessions->beats;
+    s->lease = over ? NULL : stream;
+    sessions->beats |= wakes;
+    pthread_mutex_unlock(&sessions->lock);
+    if (over) {
+        http_stream_end(stream);
+    }
+    if (wakes) {
+        worker_post(&sessions->beat, &sessions->woken);
+    }
+}
+
+static void beat_begins(struct job *job)
+{
+    (void)job;
+}
+
+/* The next one from *at on that has a lease, which is ours until it is given back. */
+static struct http_stream *lease_next(struct sessions *sessions, size_t *at,
+                                      struct session **session)
+{
+    struct http_stream *lease = NULL;
+
+    pthread_mutex_lock(&sessions->lock);
+    for (; !lease && *at < sessions->count; (*at)++) {
+        *session = sessions->all[*at];
+        lease = (*session)->lease;
+        (*session)->lease = NULL;
+    }
+    pthread_mutex_unlock(&sessions->lock);
+    return lease;
+}
+
+/* Under the lock. */
+static bool has_lease(const struct sessions *sessions)
+{
+    for (size_t i = 0; i < sessions->count; i++) {
+        if (sessions->all[i]->lease) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A peer that is gone shows when it is written to, the second time. */
+static int64_t beat(struct worker *worker, struct job *jobs)
+{
+    struct sessions *sessions = worker->self;
+    struct os *os = log_os(sessions->log);
+    struct session *s = NULL;
+    struct http_stream *lease;
+
+    mailbox_run(jobs);
+    for (size_t at = 0; (lease = lease_next(sessions, &at, &s));) {
+        lease_give(s, lease, http_stream_event(lease, "beat", VIEW("{}")));
+    }
+    pthread_mutex_lock(&sessions->lock);
+    bool goes_on = has_lease(sessions);
+    sessions->beats = goes_on;
+    pthread_mutex_unlock(&sessions->lock);
+    return goes_on ? os->tick_ns(os) + BEAT_NS : WORKER_NEVER;
+}
+
 void session_lease(struct sessions *sessions, view id, struct http_call *call)
 {
     pthread_mutex_lock(&sessions->lock);
@@ -405,14 +476,7 @@ void session_lease(struct sessions *sessions, view id, struct http_call *call)
         pthread_mutex_unlock(&sessions->lock);
         return;
     }
-    err e = http_stream_event(stream, "live", VIEW("{}"));
-    pthread_mutex_lock(&sessions->lock);
-    bool over = e || s->left || session_is_over(s);
-    s->lease = over ? NULL : stream;
-    pthread_mutex_unlock(&sessions->lock);
-    if (over) {
-        http_stream_end(stream);
-    }
+    lease_give(s, stream, http_stream_event(stream, "live", VIEW("{}")));
 }
 
 err session_find(struct sessions *sessions, struct arena *arena, view start, view *id)
@@ -590,6 +654,14 @@ err sessions_open(struct log *log, struct sessions **out)
     if (sessions->count) {
         qsort(sessions->all, sessions->count, sizeof(*sessions->all), by_opening);
     }
+    sessions->woken.work = beat_begins;
+    sessions->beat = (struct worker){.name = "sessions", .turn = beat, .self = sessions};
+    e = worker_start(&sessions->beat, log_os(log));
+    if (e) {
+        sessions_close(sessions);
+        return e;
+    }
+    sessions->beating = true;
     end_unleased(sessions, INT64_MAX); /* cut off with the server before */
     *out = sessions;
     return OK;
@@ -599,6 +671,9 @@ void sessions_close(struct sessions *sessions)
 {
     if (!sessions) {
         return;
+    }
+    if (sessions->beating) {
+        worker_stop(&sessions->beat);
     }
     pthread_mutex_lock(&sessions->lock);
     while (sessions->pending) {

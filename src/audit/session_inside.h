@@ -29,6 +29,10 @@ struct sessions {
     struct map by_id;       /* id -> struct session, heap */
     struct session **all;   /* oldest first */
     size_t count, room, pending;
+    struct worker beat; /* finds out shells that have gone, while there are leases */
+    struct job woken;   /* its */
+    bool beats;         /* it has a turn to come */
+    bool beating;       /* it was started */
 };
 
 #define SESSION_PENDING "pending"
