@@ -100,10 +100,15 @@ static bool has_notes(struct capture *c)
     return any || c->snapshot_done;
 }
 
+static bool is_wanted(const struct capture *c)
+{
+    return atomic_load(&c->source->wanted_lsn) > c->sealed_from;
+}
+
 err capture_cut(struct capture *c, bool now)
 {
     int64_t since = c->os->tick_ns(c->os) - c->cut_ns;
-    bool idle_due = now || since >= IDLE_NS;
+    bool idle_due = now || since >= IDLE_NS || is_wanted(c);
 
     if (!may_cut(c) || (!now && since < SEAL_NS)) {
         return OK;
@@ -196,7 +201,8 @@ int64_t capture_due_ns(const struct capture *c)
 {
     int64_t due = c->report_due_ns;
 
-    if (may_cut(c) && (c->open.changes || c->open.transactions || c->snapshot)) {
+    if (may_cut(c) &&
+        (c->open.changes || c->open.transactions || c->snapshot || is_wanted(c))) {
         due = MIN(due, c->cut_ns + SEAL_NS);
     }
     return due;

@@ -96,10 +96,17 @@ static err wait_for_trail(struct undo_call *u)
     struct trail_state trail;
     struct pg_rows *rows = NULL;
     uint64_t lsn = 0;
-    err e = pg_query(u->pg, "SELECT pg_current_wal_flush_lsn()", NULL, 0, &rows);
+    /* A transaction of our own without changes: once it is sealed, so is all before it. */
+    err e = pg_query(u->pg,
+                     "SET synchronous_commit = on; "
+                     "SELECT pg_logical_emit_message(true, '" CONTEXT_HEARTBEAT_PREFIX "', '')",
+                     NULL, 0, &rows);
 
     e = e ? e : lsn_parse(pg_value(rows, 0, 0), &lsn);
     pg_rows_free(rows);
+    if (!e && atomic_load(&u->source->wanted_lsn) < lsn) {
+        atomic_store(&u->source->wanted_lsn, lsn); /* a later one covers it */
+    }
     source_status_get(u->source, &status);
     for (int64_t waited = 0; !e && status.durable_lsn < lsn && waited < CATCH_UP_MS &&
                              status.state == SOURCE_RUNNING;

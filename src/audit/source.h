@@ -83,11 +83,12 @@ struct source {
     struct trail *trail;
     char *password;                      /* from its file; NULL: the URL's user needs none */
     struct capture *capture;             /* NULL: no thread */
-    struct sink *sink;                   /* NULL: none */
+    struct sink *sink;                   /* NULL: none; under lock */
     char *sink_password, *sink_database; /* heap, while there is one */
     pthread_mutex_t life;                /* over create, edit, pause, resume, remove */
     pthread_mutex_t lock;                /* status */
     struct source_status status;
+    _Atomic uint64_t wanted_lsn; /* somebody waits for durable_lsn to get there */
     _Atomic uint32_t holders;
 };
 
