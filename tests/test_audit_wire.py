@@ -17,6 +17,10 @@ COPY_BOTH = 8
 PATIENCE_READS = 2000
 
 
+class StreamFailed(Exception):
+    """The server ended a stream with an error of its own."""
+
+
 class Stream(Session):
     """A replication connection: messages as they come."""
 
@@ -25,7 +29,7 @@ class Stream(Session):
         lib, pointer = self.lib, ctypes.c_void_p
         for name, result, *arguments in [
                 ("PQgetCopyData", ctypes.c_int, pointer, ctypes.POINTER(pointer), ctypes.c_int),
-                ("PQconsumeInput", ctypes.c_int, pointer), ("PQfreemem", None, pointer), ("PQsocket", ctypes.c_int, pointer)]:
+                ("PQfreemem", None, pointer), ("PQgetResult", pointer, pointer)]:
             getattr(lib, name).restype, getattr(lib, name).argtypes = result, arguments
         words = ", ".join(f"{name} '{value}'" for name, value in options.items())
         result = lib.PQexec(self.connection, f"START_REPLICATION SLOT {slot} LOGICAL 0/0 ({words})".encode())
@@ -39,7 +43,8 @@ class Stream(Session):
         for _ in range(PATIENCE_READS * 100):
             at = ctypes.c_void_p()
             length = self.lib.PQgetCopyData(self.connection, ctypes.byref(at), 0)
-            assert length > 0, self.lib.PQerrorMessage(self.connection)
+            if length < 0:
+                raise StreamFailed(self.lib.PQresultErrorMessage(self.lib.PQgetResult(self.connection)).decode())
             data = ctypes.string_at(at, length)
             self.lib.PQfreemem(at)
             if data[:1] != b"w":
@@ -221,6 +226,12 @@ def vectors(binary):
     return found[0]
 
 
+def plain_stream(cluster, slot, publication):
+    rows = cluster.sql(f"SELECT lsn - '0/0'::pg_lsn, encode(data, 'hex') FROM pg_logical_slot_get_binary_changes('{slot}', NULL, "
+                       f"NULL, 'proto_version', '1', 'publication_names', '{publication}', 'messages', 'true')")
+    return [(int(lsn), bytes.fromhex(data)) for lsn, data in rows]
+
+
 def recorded(seed, cluster, turns):
     """Random work of three sessions, seen live by two streaming decoders and afterwards by a plain one."""
     dice = random.Random(seed)
@@ -243,24 +254,27 @@ def recorded(seed, cluster, turns):
                 streamed.read_until(token.encode())
                 prepared.read_until(token.encode())
     for writer in writers:
+        writer.run(f"DROP TABLE {writer.table}")
         writer.session.close()
-    rows = cluster.sql(f"SELECT lsn - '0/0'::pg_lsn, encode(data, 'hex') FROM pg_logical_slot_get_binary_changes("
-                       f"'plain_{seed}', NULL, NULL, 'proto_version', '1', 'publication_names', '{name}', 'messages', 'true')")
-    plain = [(int(lsn), bytes.fromhex(data)) for lsn, data in rows]
-    return plain, {"streamed": streamed.messages, "prepared": prepared.messages}
+    return plain_stream(cluster, f"plain_{seed}", name), {"streamed": streamed.messages, "prepared": prepared.messages}
 
 
 def listed(messages):
     return [{"lsn": lsn_text(lsn), "hex": data.hex()} for lsn, data in messages]
 
 
-def test_live_streams_give_what_whole_transactions_do(vectors, clusters, tmp_path):
-    cluster = clusters(max_prepared_transactions="10", logical_decoding_work_mem="64kB")
+@pytest.mark.parametrize("seeds", [range(1, 4), pytest.param(range(10, 50), marks=pytest.mark.soak)], ids=["few", "many"])
+def test_live_streams_give_what_whole_transactions_do(vectors, clusters, tmp_path, seeds):
+    cluster = clusters(max_prepared_transactions="10", max_replication_slots="200", logical_decoding_work_mem="64kB")
     cases, kinds = [], set()
-    for seed in (1, 2, 3):
-        plain, streams = recorded(seed, cluster, turns=150)
+    for seed in seeds:
+        try:
+            plain, streams = recorded(seed, cluster, turns=150)
+        except StreamFailed as failure:  # of PostgreSQL 15: some aborted rewrites of tables do not decode
+            assert "could not map filenode" in str(failure)
+            continue
         expected = Plain(plain).changes
-        assert len(expected) > 500
+        assert expected
         for name, messages in [("plain", plain), *streams.items()]:
             kinds |= {data[:1] for _, data in messages}
             cases.append({"name": f"{name}, seed {seed}", "expected_changes": expected, "decoded": None,
@@ -268,7 +282,7 @@ def test_live_streams_give_what_whole_transactions_do(vectors, clusters, tmp_pat
     assert {b"S", b"E", b"c", b"A", b"b", b"P", b"K", b"r", b"p", b"T", b"D"} <= kinds
     path = tmp_path / "live.json"
     path.write_text(json.dumps(cases))
-    ran = subprocess.run([vectors, path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120,
+    ran = subprocess.run([vectors, path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300,
                          errors="replace", check=False)
     assert re.search(rf"^{len(cases)} passed, 0 failed$", ran.stdout, re.MULTILINE), ran.stdout[-4000:]
 
@@ -312,3 +326,56 @@ def test_context_of_a_rolled_back_savepoint_is_not_that_of_rows_that_stand(serve
     found = changes()
     assert {change["key"] for change in found} == {str(n) for n in range(1001, 1401)} | {"5000"}
     assert {change["actor"] for change in found if change["key"] != "5000"} == {"ann"}
+
+
+def plain_value(value):
+    return value if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def told(change):
+    """A change of the API as the plain decoder has it, without what no stream tells."""
+    image = lambda side: {name: plain_value(value) for name, value in (change[side] or {}).items()}
+    return (change["operation"].upper(), change["table"], change["lsn"], image("before"), image("after"), change["context"] or {})
+
+
+def same(ours, change):
+    """Columns that were not sent may have been found in the history of the row."""
+    operation, table, lsn, before, after, context = ours
+    expected = {name: after.get(name) if isinstance(value, dict) else value for name, value in change["after"].items()}
+    after = {name: value for name, value in after.items() if not isinstance(change["after"].get(name), dict)}
+    expected = {name: value for name, value in expected.items() if not isinstance(change["after"].get(name), dict)}
+    return (operation, table, lsn, before, after, context) == (
+        change["operation"], change["table"], change["lsn"], change["before"], expected, change["context"])
+
+
+# 21: rolled back savepoints with context; 25: PostgreSQL 15 itself fails to stream that one. Both are captured from
+# whole transactions in the end.
+@pytest.mark.parametrize("seed", [21, 25, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(100, 130))])
+def test_random_work_is_in_the_trail_change_for_change(server, clusters, seed):
+    cluster = clusters(max_prepared_transactions="10", logical_decoding_work_mem="64kB")
+    dice = random.Random(seed)
+    writers = [Writer(cluster, number, dice) for number in range(3)]
+    cluster.sql("CREATE PUBLICATION plain FOR ALL TABLES")
+    cluster.sql("SELECT pg_create_logical_replication_slot('plain', 'pgoutput')")
+    made = server.ask("POST", "/api/v1/sources", {"name": "shop", "url": cluster.url})
+    assert made.status == 201, made.body
+    until(lambda: server.get("/api/v1/sources/shop").json()["state"] == "running", "running")
+    for turn in range(200):
+        dice.choice(writers).turn()
+        if turn % 5 == 4:
+            cluster.sql("SET synchronous_commit = on; SELECT pg_logical_emit_message(true, '_bemi_heartbeat', '')")
+    for writer in writers:
+        writer.end()
+        writer.session.close()
+    cluster.sql("SET synchronous_commit = on; SELECT pg_logical_emit_message(true, '_bemi_heartbeat', '')")
+    expected = Plain(plain_stream(cluster, "plain", "plain")).changes
+    source = lambda: server.get("/api/v1/sources/shop").json()
+    until(lambda: source()["trail"]["changes"] >= len(expected), f"captured, {len(expected)} of them")
+    found, cursor = [], ""
+    while cursor is not None:
+        page = server.get(f"/api/v1/changes?source=shop&order=oldest&limit=1000{cursor}").json()
+        found += page["changes"]
+        cursor = f"&cursor={page['next']}" if page["next"] else None
+    assert len(found) == len(expected)
+    for ours, change in zip(map(told, found), expected):
+        assert same(ours, change), (ours, change)

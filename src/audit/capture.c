@@ -18,6 +18,7 @@
 #define RETRY_MS_LEAST 200
 #define RETRY_MS_MOST 10000
 #define MESSAGES_BETWEEN_STEPS 512
+#define GATHER_MS 2 /* the longest that a dry socket is left alone */
 #define HEALTHY_NS                                                                             \
     INT64_C(30000000000) /* a session this long is not part of a failure's row                 \
                           */
@@ -78,6 +79,9 @@ static void envelope_options_fill(struct capture *c)
         .tombstones = o->tombstones,
         .decimals = (enum decimal_mode)o->decimals,
         .binaries = (enum binary_mode)o->binaries,
+        .intervals = (enum interval_mode)o->intervals,
+        .hstores = (enum hstore_mode)o->hstores,
+        .times = (enum time_mode)o->times,
         .types = {.find = capture_type, .self = c},
     };
 }
@@ -186,6 +190,24 @@ static int64_t wait_ms(const struct capture *c)
     return due <= now ? 1 : MIN((due - now) / 1000000 + 1, 1000);
 }
 
+/* Nothing came: what there is goes out at once. While a flush is under way the next one gathers
+ * until it is done, which is no later for anybody and saves a batch for every commit. */
+static err socket_is_dry(struct capture *c)
+{
+    if (lanes_are_busy(c->lanes)) {
+        err e = capture_step(c);
+        capture_sleep(c, GATHER_MS, false);
+        return e;
+    }
+    err e = lane_flush(c->writer);
+    e = e ? e : turn(c);
+    if (!e && !lanes_are_busy(c->lanes)) {
+        capture_sleep(c, wait_ms(c), true);
+        e = capture_step(c);
+    }
+    return e;
+}
+
 static err read_stream(struct capture *c)
 {
     struct pg_stream_item item;
@@ -200,15 +222,19 @@ static err read_stream(struct capture *c)
                 e = turn(c);
             }
         } else if (e == ERR_TIMEOUT) {
-            e = lane_flush(c->writer);
-            e = e ? e : turn(c);
-            if (!e) {
-                capture_sleep(c, wait_ms(c), true);
-                e = capture_step(c);
-            }
+            e = socket_is_dry(c);
         }
     }
     return e;
+}
+
+/* Of streams some servers fail to decode what was rolled back: an aborted TRUNCATE is "could
+ * not map filenode to relation OID", again at every try. Whole transactions leave that out. */
+static bool wants_plain(const struct capture *c, err e)
+{
+    bool internal = e && c->stream && strncmp(pg_sqlstate(c->stream), "XX", 2) == 0;
+
+    return stitch_wants_plain(c->stitch) || (internal && !c->plain);
 }
 
 static err session(struct capture *c)
@@ -225,14 +251,12 @@ static err session(struct capture *c)
         e = OK;
     }
     struct fault why = fault_here; /* closing may overwrite it */
+    c->plain = c->stitch ? wants_plain(c, e) : c->plain;
     c->streams = c->streams && !e;
     if (!e && c->lanes && !c->in_transaction) {
         e = lane_flush(c->writer); /* an orderly end: what is whole is sealed in time */
     }
     capture_writers_close(c);
-    if (c->stitch) {
-        c->plain = stitch_wants_plain(c->stitch);
-    }
     stitch_free(c->stitch);
     c->stitch = NULL;
     capture_disconnect(c);

@@ -80,7 +80,7 @@ struct capture {
     bool streams; /* stream is in its copy: reports may go out */
     struct pg_system system;
     struct stitch *stitch;
-    bool plain; /* the next connection does not stream: stitch_wants_plain() */
+    bool plain; /* this connection does not stream, or the next: see wants_plain() */
     struct lanes *lanes;
     struct lane_writer *writer;
     struct rules *rules;
