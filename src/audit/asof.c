@@ -8,6 +8,7 @@
  * was altered needs no rewriting. SPDX-License-Identifier: Apache-2.0 */
 #include "audit/asof.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -118,6 +119,7 @@ static err put_image(struct fold *f)
     sqlite_bind_blob(f->put, 1, writer_view(&f->key));
     sqlite_bind_int(f->put, 2, f->image.relation->version);
     sqlite_bind_blob(f->put, 3, writer_view(&f->bytes));
+    sqlite_bind_int(f->put, 4, (int64_t)f->asof->about.last_lsn);
     return sqlite_done(f->put);
 }
 
@@ -238,6 +240,7 @@ static err put_anew(struct fold *f, struct sqlite_statement *get, struct sqlite_
     sqlite_bind_blob(put, 1, writer_view(&f->key));
     sqlite_bind_int(put, 2, sqlite_int(get, 0));
     sqlite_bind_blob(put, 3, sqlite_bytes(get, 1));
+    sqlite_bind_int(put, 4, sqlite_int(get, 2));
     return sqlite_done(put);
 }
 
@@ -248,12 +251,12 @@ static err rekey(struct fold *f, const struct relation *relation)
     struct sqlite_statement *get = NULL, *put = NULL;
     struct value *values = xcalloc((size_t)relation->count + 1, sizeof(*values));
     bool row = true;
-    err e =
-        sqlite_run(db, "CREATE TABLE keyed(key BLOB PRIMARY KEY, version INTEGER, image BLOB)"
-                       " WITHOUT ROWID");
+    err e = sqlite_run(
+        db, "CREATE TABLE keyed(key BLOB PRIMARY KEY, version INTEGER, image BLOB, lsn INTEGER)"
+            " WITHOUT ROWID");
 
-    e = e ? e : sqlite_prepare(db, "SELECT version, image FROM rows ORDER BY key", &get);
-    e = e ? e : sqlite_prepare(db, "INSERT OR REPLACE INTO keyed VALUES (?, ?, ?)", &put);
+    e = e ? e : sqlite_prepare(db, "SELECT version, image, lsn FROM rows ORDER BY key", &get);
+    e = e ? e : sqlite_prepare(db, "INSERT OR REPLACE INTO keyed VALUES (?, ?, ?, ?)", &put);
     while (!e && row) {
         e = sqlite_step(get, &row);
         e = e || !row ? e : put_anew(f, get, put, relation, values);
@@ -387,7 +390,7 @@ static struct relation *find_relation(void *self, uint32_t version)
 static err make_tables(struct sqlite *db)
 {
     return sqlite_run(db, "CREATE TABLE rows(key BLOB PRIMARY KEY, version INTEGER NOT NULL, "
-                          "image BLOB NOT NULL) WITHOUT ROWID;"
+                          "image BLOB NOT NULL, lsn INTEGER NOT NULL) WITHOUT ROWID;"
                           "CREATE TABLE about(bytes BLOB NOT NULL);"
                           "BEGIN");
 }
@@ -397,7 +400,7 @@ static err prepare(struct fold *f)
     struct sqlite *db = f->asof->db;
     err e = sqlite_prepare(db, "SELECT version, image FROM rows WHERE key = ?", &f->get);
 
-    e = e ? e : sqlite_prepare(db, "INSERT OR REPLACE INTO rows VALUES (?, ?, ?)", &f->put);
+    e = e ? e : sqlite_prepare(db, "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?)", &f->put);
     e = e ? e : sqlite_prepare(db, "DELETE FROM rows WHERE key = ?", &f->remove);
     return e ? e
              : sqlite_prepare(db,
@@ -453,6 +456,27 @@ static void fold_fini(struct fold *f)
     writer_fini(&f->bytes);
 }
 
+/* What a snapshot after a gap did not see again was deleted in the gap. */
+static err close_gaps(struct fold *f)
+{
+    struct ledger_gap_span *gaps = NULL;
+    size_t count = ledger_gaps(f->query->source->ledger, &gaps);
+    struct asof_about *about = &f->asof->about;
+    err e = OK;
+
+    for (size_t i = 0; i < count && !e; i++) {
+        if (gaps[i].healed && gaps[i].healed <= about->lsn) {
+            e = sqlite_runf(f->asof->db, "DELETE FROM rows WHERE lsn <= %" PRId64,
+                            (int64_t)gaps[i].from);
+        } else if (gaps[i].from < about->lsn) {
+            about->gap_from = gaps[i].from;
+            about->gap_to = gaps[i].to;
+        }
+    }
+    free(gaps);
+    return e;
+}
+
 static err fold_topic(struct fold *f, struct topic *topic)
 {
     err e = make_tables(f->asof->db);
@@ -460,6 +484,7 @@ static err fold_topic(struct fold *f, struct topic *topic)
     e = e ? e : prepare(f);
     e = e ? e : open_heads(f, topic);
     e = e ? e : apply_all(f);
+    e = e ? e : close_gaps(f);
     return e ? e : finish(f);
 }
 

@@ -31,9 +31,10 @@ struct asof_about {
     int64_t last_us;
     int64_t begins_us; /* of the first change there is; 0: none */
     uint64_t begins_lsn;
-    bool snapshot;    /* it began with the rows that there were */
-    bool trimmed;     /* older records are gone by retention: rows may be missing */
-    uint32_t version; /* of the newest relation: the columns of the export */
+    bool snapshot;             /* it began with the rows that there were */
+    bool trimmed;              /* older records are gone by retention: rows may be missing */
+    uint64_t gap_from, gap_to; /* the last gap that no snapshot made up for by then; 0: none */
+    uint32_t version;          /* of the newest relation: the columns of the export */
 };
 
 /* NOT_FOUND: no such table. OUT_OF_RANGE: the moment is before the history. */

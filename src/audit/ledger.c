@@ -80,6 +80,30 @@ static void keep_place(struct ledger *l, const struct seal_range *range)
     place->offset = range->to;
 }
 
+/* A snapshot that names tables makes up for those alone. */
+static void heal_gaps(struct ledger *l)
+{
+    static const char whole[] = "\"tables\":\"\"";
+    view about = l->snapshot.about;
+    bool all = about.len && memmem(about.at, about.len, whole, sizeof(whole) - 1);
+
+    for (size_t i = 0; all && i < l->gap_count; i++) {
+        l->gaps[i].healed = l->gaps[i].healed ? l->gaps[i].healed : l->end.to;
+    }
+}
+
+size_t ledger_gaps(struct ledger *l, struct ledger_gap_span **out)
+{
+    pthread_mutex_lock(&l->lock);
+    size_t count = l->gap_count;
+    *out = xcalloc(count + 1, sizeof(**out));
+    if (count) {
+        memcpy(*out, l->gaps, count * sizeof(**out));
+    }
+    pthread_mutex_unlock(&l->lock);
+    return count;
+}
+
 /* Their "text" is JSON of snapshot.c's and capture's own. */
 static void keep_snapshot(struct ledger *l, view note, const struct json *about)
 {
@@ -95,6 +119,9 @@ static void keep_snapshot(struct ledger *l, view note, const struct json *about)
         return;
     }
     bool begins = view_is_text(note, "snapshot");
+    if (!begins && view_is_text(note, "snapshot done")) {
+        heal_gaps(l);
+    }
     if (begins || view_is_text(note, "snapshot done")) {
         arena_reset(&l->snapshot_arena);
         s->count = 0;
@@ -167,6 +194,8 @@ static err apply(struct ledger *l, const struct ledger_entry *entry,
         break;
     case LEDGER_GAP:
         l->end.to = entry->to;
+        l->gaps = array_room(l->gaps, l->gap_count, &l->gap_room, sizeof(*l->gaps));
+        l->gaps[l->gap_count++] = (struct ledger_gap_span){entry->from, entry->to, 0};
         break;
     case LEDGER_NOTE:
         e = keep_note(l, entry, arena);
@@ -261,6 +290,7 @@ void ledger_close(struct ledger *l)
     map_fini(&l->places);
     free(l->versions);
     free(l->snapshot.chunks);
+    free(l->gaps);
     arena_fini(&l->snapshot_arena);
     seal_digest_free(l->between);
     topic_drop(l->topic);

@@ -71,6 +71,12 @@ struct ledger_snapshot {
     size_t count;
 };
 void ledger_snapshot(struct ledger *ledger, struct arena *arena, struct ledger_snapshot *out);
+/* What was not captured, oldest first; heap. */
+struct ledger_gap_span {
+    uint64_t from, to;
+    uint64_t healed; /* from here on a snapshot of all tables made up for it; 0: not yet */
+};
+size_t ledger_gaps(struct ledger *ledger, struct ledger_gap_span **out);
 /* Where a partition's next seal begins; 0 when it was never sealed. */
 int64_t ledger_sealed(struct ledger *ledger, view topic, int32_t partition);
 

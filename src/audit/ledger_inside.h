@@ -40,6 +40,8 @@ struct ledger {
     struct ledger_end end;
     struct ledger_snapshot snapshot; /* texts in snapshot_arena */
     size_t snapshot_room;
+    struct ledger_gap_span *gaps;
+    size_t gap_count, gap_room;
     struct arena snapshot_arena;
 };
 

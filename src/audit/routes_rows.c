@@ -119,6 +119,19 @@ static void json_life(const struct row_call *r, const struct row_life *life,
     json_name(j, "complete"); /* from its creation on */
     json_bool(j, life->begins == ROW_CREATED || life->begins == ROW_CAME);
     json_end_object(j);
+    json_name(j, "vanished");
+    json_bool(j, life->vanished);
+    json_name(j, "gap");
+    if (life->gap.to) {
+        json_object(j);
+        json_name(j, "from");
+        json_lsn(j, life->gap.from);
+        json_name(j, "to");
+        json_lsn(j, life->gap.to);
+        json_end_object(j);
+    } else {
+        json_null(j);
+    }
     json_name(j, "covered");
     json_object(j);
     json_name(j, "from");
@@ -163,7 +176,8 @@ static err show(struct row_call *r, struct json_writer *j)
 {
     struct http_call *call = r->call;
     struct telling t = {.j = j, .source = r->ref.source, .labels = r->labels};
-    struct row_query query = {.trail = r->source->trail, .ref = &r->ref};
+    struct row_query query = {
+        .trail = r->source->trail, .ledger = r->source->ledger, .ref = &r->ref};
     struct row_life life = {0};
     view at = http_query(call, "at");
     size_t limit = 0;
@@ -216,7 +230,8 @@ void rows_route_show(struct http_call *call)
 static err side(struct row_call *r, const char *name, struct moment *moment,
                 struct row_life *life)
 {
-    struct row_query query = {.trail = r->source->trail, .ref = &r->ref};
+    struct row_query query = {
+        .trail = r->source->trail, .ledger = r->source->ledger, .ref = &r->ref};
     view asked = http_query(r->call, name);
     err e = moment_parse(query.trail, r->ref.source, asked, r->now_ms, &query.until);
 

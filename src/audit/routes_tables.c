@@ -181,6 +181,17 @@ static void json_about(const struct export *x, struct json_writer *j)
     json_bool(j, about.snapshot);
     json_name(j, "trimmed");
     json_bool(j, about.trimmed);
+    json_name(j, "gap");
+    if (about.gap_to) {
+        json_object(j);
+        json_name(j, "from");
+        json_lsn(j, about.gap_from);
+        json_name(j, "to");
+        json_lsn(j, about.gap_to);
+        json_end_object(j);
+    } else {
+        json_null(j);
+    }
 }
 
 static void json_cursor(const struct export *x, bool more, struct json_writer *j)

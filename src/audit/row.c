@@ -462,6 +462,25 @@ static err run(struct walk *w)
     return e;
 }
 
+/* A row that was there before a gap, and that the snapshot after it did not see. */
+static void look_at_gaps(struct walk *w)
+{
+    struct row_life *life = w->life;
+    struct ledger_gap_span *gaps = NULL;
+    size_t count = w->query->ledger ? ledger_gaps(w->query->ledger, &gaps) : 0;
+
+    for (size_t i = 0; i < count && life->found; i++) {
+        bool after = gaps[i].from >= life->begins_lsn && gaps[i].from < w->query->until.lsn;
+        bool healed = gaps[i].healed && gaps[i].healed <= w->query->until.lsn;
+        if (after) {
+            life->gap = gaps[i];
+            life->vanished = life->exists && healed && life->last_lsn <= gaps[i].from;
+            life->exists = life->exists && !life->vanished;
+        }
+    }
+    free(gaps);
+}
+
 err row_walk(const struct row_query *query,
              err (*each)(void *self, const struct row_entry *entry), void *self,
              struct row_life *out)
@@ -476,6 +495,9 @@ err row_walk(const struct row_query *query,
     err e = plan(&w);
     e = e ? e : run(&w);
     out->covered = w.covered;
+    if (!e) {
+        look_at_gaps(&w);
+    }
     free(w.truncates);
     free(w.stretches);
     free(w.old);

@@ -39,6 +39,7 @@ struct row_entry {
 
 struct row_query {
     struct trail *trail;
+    struct ledger *ledger; /* tells of gaps; NULL: they are not asked for */
     const struct ref *ref; /* a REF_ROW */
     struct moment until;
 };
@@ -54,7 +55,9 @@ struct row_life {          /* what the walk came to */
     int64_t entries;
     int lives;
     struct trail_found covered;
-    struct writer key; /* the key it has at the end */
+    bool vanished; /* a snapshot after a gap did not see it: deleted, nobody knows by whom */
+    struct ledger_gap_span gap; /* the last one behind its first entry; to 0: none */
+    struct writer key;          /* the key it has at the end */
 };
 
 /* each may be NULL; it gives an error to stop early, which is passed on. Entries and what they

@@ -61,6 +61,7 @@ static void tell_head(struct story *story, struct cli *cli, const struct json *r
                       const char *at)
 {
     const struct json *begins = json_get(row, "begins"), *covered = json_get(row, "covered");
+    const struct json *gap = json_get(row, "gap");
     int64_t entries = json_amount(row, "entries");
     view since = story_time(cli, begins, "at"), now = json_word(row, "ref_now");
 
@@ -73,6 +74,11 @@ static void tell_head(struct story *story, struct cli *cli, const struct json *r
                (long long)entries, entries == 1 ? "" : "s", VIEW_ARG(since), beginning(row));
     if (!view_is(now, json_word(row, "ref"))) {
         story_line(story, STORY_PLAIN, "its key changed: it is %.*s", VIEW_ARG(now));
+    }
+    if (gap && gap->kind == JSON_OBJECT) {
+        story_line(story, STORY_BOLD, "between lsn %.*s and %.*s nothing was captured%s",
+                   VIEW_ARG(json_word(gap, "from")), VIEW_ARG(json_word(gap, "to")),
+                   json_truth(row, "vanished") ? ": it was deleted then" : "");
     }
     if (json_truth(covered, "behind")) {
         story_line(story, STORY_BOLD, "the newest changes are not in the trail yet");
@@ -296,6 +302,13 @@ static void say_exported(struct cli *cli, const struct json *answer, FILE *out)
                 "%lld value%s not known: the database did not send what is large and did "
                 "not change\n",
                 (long long)unknown, unknown == 1 ? " is" : "s are");
+    }
+    const struct json *gap = json_get(answer, "gap");
+    if (gap && gap->kind == JSON_OBJECT) {
+        fprintf(out,
+                "what happened between lsn %.*s and %.*s is not known: there was a gap in "
+                "the capture\n",
+                VIEW_ARG(json_word(gap, "from")), VIEW_ARG(json_word(gap, "to")));
     }
     if (json_truth(answer, "trimmed")) {
         fprintf(out, "retention has taken the oldest records: rows that changed last before "
