@@ -155,6 +155,7 @@ void audit_metrics(struct audit *audit, struct writer *out)
             http_sample_int(out, metrics[i].name, &label, 1, metrics[i].value(&status));
         }
     }
+    trail_metrics(all, count, out);
     for (size_t s = 0; s < count; s++) {
         source_drop(all[s]);
     }

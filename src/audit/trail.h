@@ -127,4 +127,8 @@ struct trail_count { /* change stats: by table and operation */
 MUST_CHECK err trail_counts(struct trail *trail, struct arena *arena, struct trail_count **out,
                             size_t *count);
 
+/* Prometheus samples of the sources' trails. */
+struct source;
+void trail_metrics(struct source *const *sources, size_t count, struct writer *out);
+
 #endif
