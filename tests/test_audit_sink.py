@@ -140,6 +140,22 @@ def test_a_table_in_the_same_database_does_not_feed_on_itself(database, server):
     assert sink.count("\"table\" <> 'todo'") == 0
 
 
+def test_a_table_that_cannot_be_written_says_why_and_catches_up(sink, postgres_cluster):
+    name = f"{sink.target.name}_later"
+    sink.create(sink=postgres_cluster.url_of(name))
+    sink.database.sql("INSERT INTO todo (id) VALUES (1), (2)")
+    until(lambda: name in sink.server.get("/api/v1/sources/shop").json()["sink"]["words"], True)
+    assert "does not exist" in sink.server.command_line("source", "show", "shop").stdout
+    assert "tidemark_source_sink_waits{source=\"shop\"} 1" in sink.server.get("/metrics").body.decode()
+    postgres_cluster.create_database(name)
+    try:
+        until(lambda: sink.server.get("/api/v1/sources/shop").json()["sink"]["rows"], 2)
+        assert postgres_cluster.sql("SELECT count(*) FROM changes", name) == [("2",)]
+    finally:
+        sink.server.ask("DELETE", "/api/v1/sources/shop")
+        postgres_cluster.drop_database(name)
+
+
 def test_the_password_of_the_table_is_nowhere_to_be_seen(sink, postgres_cluster, tmp_path):
     postgres_cluster.sql("DROP ROLE IF EXISTS keeper")
     postgres_cluster.sql("CREATE ROLE keeper SUPERUSER LOGIN PASSWORD 'v3rys3cret'")

@@ -8,6 +8,7 @@
 #include "audit/inside.h"
 #include "audit/session.h"
 #include "audit/source_inside.h"
+#include "audit/source_sink.h"
 #include "audit/trail.h"
 #include "audit/watch.h"
 
@@ -122,6 +123,25 @@ static int64_t durable(const struct source_status *s)
     return (int64_t)s->durable_lsn;
 }
 
+static void sink_metrics(struct source **all, size_t count, struct writer *out)
+{
+    static const char *const names[] = {"tidemark_source_sink_rows_total",
+                                        "tidemark_source_sink_waits"};
+
+    for (size_t i = 0; i < COUNT(names) && count; i++) {
+        http_metric(out, names[i], i ? "gauge" : "counter",
+                    i ? "1 while the changes table cannot be written."
+                      : "Rows brought to the changes table since the start.");
+        for (size_t s = 0; s < count; s++) {
+            const struct http_label label = {"source", view_text(all[s]->name)};
+            struct sink_state state;
+            if (source_sink_state(all[s], &state)) {
+                http_sample_int(out, names[i], &label, 1, i ? state.words[0] != 0 : state.rows);
+            }
+        }
+    }
+}
+
 void audit_metrics(struct audit *audit, struct writer *out)
 {
     static const struct metric metrics[] = {
@@ -155,6 +175,7 @@ void audit_metrics(struct audit *audit, struct writer *out)
             http_sample_int(out, metrics[i].name, &label, 1, metrics[i].value(&status));
         }
     }
+    sink_metrics(all, count, out);
     trail_metrics(all, count, out);
     for (size_t s = 0; s < count; s++) {
         source_drop(all[s]);

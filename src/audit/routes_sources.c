@@ -10,6 +10,7 @@
 #include "audit/ledger.h"
 #include "audit/setup.h"
 #include "audit/source_inside.h"
+#include "audit/source_sink.h"
 #include "audit/trail.h"
 
 static void put_text(struct json_writer *j, const char *name, const char *text)
@@ -69,6 +70,22 @@ static void trail_to_json(struct source *source, struct json_writer *j)
     json_end_object(j);
 }
 
+static void sink_to_json(struct source *source, struct json_writer *j)
+{
+    struct sink_state state;
+
+    json_name(j, "sink");
+    if (!source_sink_state(source, &state)) {
+        json_null(j);
+        return;
+    }
+    json_object(j);
+    put_lsn(j, "lsn", state.commit_lsn);
+    put_int(j, "rows", state.rows);
+    put_text(j, "words", state.words);
+    json_end_object(j);
+}
+
 static void source_to_json(struct source *source, struct json_writer *j)
 {
     struct source_status s;
@@ -98,6 +115,7 @@ static void source_to_json(struct source *source, struct json_writer *j)
     if (source->trail) {
         trail_to_json(source, j);
     }
+    sink_to_json(source, j);
     json_name(j, "options");
     source_options_to_json(&source->options, j);
     json_end_object(j);

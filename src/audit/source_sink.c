@@ -70,7 +70,11 @@ void source_sink_start(struct source *source)
                                            .database = source->sink_database,
                                            .url = source->options.sink,
                                            .password = source->sink_password};
-        e = e ? e : sink_open(&config, &source->sink);
+        struct sink *sink = NULL;
+        e = e ? e : sink_open(&config, &sink);
+        pthread_mutex_lock(&source->lock);
+        source->sink = sink;
+        pthread_mutex_unlock(&source->lock);
         if (e) {
             trace_error("audit", "source %s: its changes table: %s", source->name,
                         fault_here.text);
@@ -81,12 +85,26 @@ void source_sink_start(struct source *source)
 
 void source_sink_stop(struct source *source)
 {
-    sink_close(source->sink);
+    pthread_mutex_lock(&source->lock);
+    struct sink *sink = source->sink;
     source->sink = NULL;
+    pthread_mutex_unlock(&source->lock);
+    sink_close(sink);
     if (source->sink_password) {
         explicit_bzero(source->sink_password, strlen(source->sink_password));
     }
     free(source->sink_password);
     free(source->sink_database);
     source->sink_password = source->sink_database = NULL;
+}
+
+bool source_sink_state(struct source *source, struct sink_state *out)
+{
+    pthread_mutex_lock(&source->lock);
+    bool is_there = source->sink != NULL;
+    if (is_there) {
+        sink_state(source->sink, out);
+    }
+    pthread_mutex_unlock(&source->lock);
+    return is_there;
 }

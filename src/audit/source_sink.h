@@ -11,5 +11,7 @@ MUST_CHECK err source_sink_secret(struct audit *audit, const char *source,
 void source_sink_forget(struct audit *audit, const char *source);
 void source_sink_start(struct source *source); /* when there is to be one */
 void source_sink_stop(struct source *source);
+/* False: there is none. Any thread, without source->life. */
+bool source_sink_state(struct source *source, struct sink_state *out);
 
 #endif

@@ -108,6 +108,11 @@ static void print_source(const struct json *source)
     if (trail && trail->kind == JSON_OBJECT) {
         print_field("trail", json_word(trail, "changes"));
     }
+    const struct json *sink = json_get(source, "sink");
+    if (sink && sink->kind == JSON_OBJECT) {
+        print_field("sink rows", json_word(sink, "rows"));
+        print_field("sink", json_word(sink, "words"));
+    }
     for (const struct json *o = options ? options->inside : NULL; o; o = o->next) {
         bool shown = view_is_text(o->name, "url") || view_is_text(o->name, "slot");
         if (o->text.len && !shown) {
