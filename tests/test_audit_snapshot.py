@@ -9,7 +9,7 @@ import time
 
 import pytest
 from support.clients import confluent_consumer
-from support.postgres import PostgresError
+from support.postgres import Database, PostgresError
 
 WAIT_SECONDS = 60
 
@@ -138,7 +138,7 @@ def test_a_snapshot_goes_on_after_kill_9(server, database):
     """It is slowed down, so that it is killed in its middle; finished chunks are not read again."""
     make_orders(database, 20000)
     with Writer(database):
-        create(server, database.url, **{"snapshot.workers": 2, "snapshot.chunk.rows": 1000, "snapshot.rate": 1000000})
+        create(server, database.url, **{"snapshot.workers": 2, "snapshot.chunk.rows": 1000, "snapshot.rate": 1500000})
         for rows in (4000, 8000):
             def some_rows(least=rows):
                 try:
@@ -155,6 +155,39 @@ def test_a_snapshot_goes_on_after_kill_9(server, database):
     assert folded(found) == table(database)
     reads = sum(1 for _, value in found if value and value["op"] == "r")
     assert reads < 30000, "all was read again and again"
+
+
+def offsets(server, topic="shop.public.orders"):
+    return server.get(f"/api/v1/topics/{topic}").json().get("offsets", 0)
+
+
+def test_a_snapshot_goes_on_after_the_database_crashed(server, clusters):
+    database = Database(clusters(), "shop")
+    make_orders(database, 20000)
+    create(server, database.url, **{"snapshot.chunk.rows": 1000, "snapshot.rate": 1500000})
+    wait_for("some rows", lambda: offsets(server) > 4000)
+    database.cluster.restart(immediate=True)
+    database.sql("UPDATE orders SET n = n + 1 WHERE id % 10 = 0; DELETE FROM orders WHERE id % 100 = 1")
+    wait_running(server)
+    wait_captured(server, database)
+    found = records(server, "shop.public.orders")
+    assert folded(found) == table(database)
+    assert sum(1 for _, value in found if value and value["op"] == "r") < 26000
+
+
+def test_reading_anew_goes_on_after_kill_9(server, database):
+    make_orders(database, 20000)
+    create(server, database.url, snapshot=False, **{"snapshot.chunk.rows": 1000, "snapshot.rate": 1500000})
+    wait_running(server)
+    with Writer(database):
+        server.ask("POST", "/api/v1/sources/shop/snapshot", {"tables": "orders"})
+        wait_for("some rows", lambda: offsets(server) > 5000)
+        server.kill9()
+        server.start()
+        wait_for("all rows", lambda: offsets(server) > 19000)
+        wait_running(server)
+    wait_captured(server, database)
+    assert folded(records(server, "shop.public.orders")) == table(database)
 
 
 def test_a_table_is_read_anew_while_it_is_written(server, database):

@@ -25,6 +25,7 @@
 #define WINDOW_BYTES_MOST (64u << 20) /* of a chunk kept in memory; then it is halved */
 #define ROUNDS_MOST 20                /* of one chunk that must be read again */
 #define RECENT 4096                   /* transactions of the stream whose ids are remembered */
+#define MESSAGES_SINCE 140000         /* in the stream */
 #define STOP_ROUND_NS 200000000       /* a cancelling that came too early is sent again */
 
 static const char session_sql[] =
@@ -403,6 +404,12 @@ static err open_all(struct snapshot *s, const struct snapshot_config *config)
 {
     err e = open_hand(s, config);
 
+    if (!e && !s->exported && pg_version(s->hands[0].pg) < MESSAGES_SINCE) {
+        return fault(
+            ERR_UNSUPPORTED,
+            "PostgreSQL 13 does not stream messages: a snapshot is possible only while "
+            "the slot is made");
+    }
     e = e ? e : plan_make(s->hands[0].pg, config, &s->plan);
     int most = config->workers < SNAPSHOT_WORKERS_MAX ? config->workers : SNAPSHOT_WORKERS_MAX;
     for (int i = 1; !e && i < most && (size_t)i < s->plan.count; i++) {
