@@ -191,16 +191,17 @@ static bool skip_number(struct scan *s)
 
 static bool skip_word(struct scan *s)
 {
-    static const char *const words[] = {"null", "true", "false"};
+    uint8_t c = ahead(s);
+    view word = c == 'n' ? VIEW("null") : c == 't' ? VIEW("true") : VIEW("false");
 
-    for (size_t i = 0; i < COUNT(words); i++) {
-        view word = view_text(words[i]);
-        if (view_starts(s->rest, word)) {
-            skip(s, word.len);
-            return true;
-        }
+    if (c != 'n' && c != 't' && c != 'f') {
+        return skip_number(s);
     }
-    return skip_number(s);
+    if (s->rest.len < word.len || memcmp(s->rest.at, word.at, word.len) != 0) {
+        return fail(s);
+    }
+    skip(s, word.len);
+    return true;
 }
 
 struct brackets { /* open ones: bit set for an object, lowest is the innermost */

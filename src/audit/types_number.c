@@ -174,21 +174,26 @@ static void unscaled_to(const struct decimal *number, int scale, struct writer *
     writer_fini(&bytes);
 }
 
-/* The magnitude's decimal digits, at least one. */
+/* The magnitude's decimal digits, at least one. Four bytes a step: limb << 32 stays in 64 bits.
+ */
 static void magnitude_digits(const uint8_t *bytes, size_t len, struct writer *out)
 {
     size_t count = len / 3 + 2, used = 0; /* of limbs of nine digits, least first */
     uint32_t *limbs = xcalloc(count, sizeof(*limbs));
 
-    for (size_t i = 0; i < len; i++) {
-        uint64_t carry = bytes[i];
+    for (size_t i = 0, step; i < len; i += step) {
+        uint64_t carry = 0;
+        step = (len - i) % 4 ? (len - i) % 4 : 4;
+        for (size_t k = 0; k < step; k++) {
+            carry = carry << 8 | bytes[i + k];
+        }
         for (size_t k = 0; k < used; k++) {
-            carry += (uint64_t)limbs[k] << 8;
+            carry += (uint64_t)limbs[k] << 8 * step;
             limbs[k] = (uint32_t)(carry % LIMB_BASE);
             carry /= LIMB_BASE;
         }
-        if (carry) {
-            limbs[used++] = (uint32_t)carry;
+        for (; carry; carry /= LIMB_BASE) {
+            limbs[used++] = (uint32_t)(carry % LIMB_BASE);
         }
     }
     write_format(out, "%" PRIu32, used ? limbs[used - 1] : 0);
@@ -198,7 +203,9 @@ static void magnitude_digits(const uint8_t *bytes, size_t len, struct writer *ou
     free(limbs);
 }
 
-#define SCALE_MAX 16383 /* PostgreSQL's own limit of digits behind the point */
+#define SCALE_MAX 16383         /* PostgreSQL's own limit of digits behind the point */
+#define UNSCALED_MAX (62 << 10) /* bytes that all its digits need: others are no number of it  \
+                                 */
 
 static view unscaled_text(struct arena *arena, view bytes, int64_t scale)
 {
@@ -298,7 +305,7 @@ bool decimal_from(struct arena *arena, struct type_modes modes, const struct typ
         return scan_is_number(json);
     }
     if (is_fixed(type)) {
-        bool fine = base64_from(arena, json, &bytes);
+        bool fine = base64_from(arena, json, &bytes) && bytes.len <= UNSCALED_MAX;
         *text = fine ? unscaled_text(arena, bytes, scale) : (view){0};
         return fine;
     }
@@ -312,7 +319,8 @@ bool decimal_from(struct arena *arena, struct type_modes modes, const struct typ
             return false;
         }
     }
-    if (!scan_end(&s) || !bytes.at || scale < -SCALE_MAX || scale > SCALE_MAX) {
+    if (!scan_end(&s) || !bytes.at || bytes.len > UNSCALED_MAX || scale < -SCALE_MAX ||
+        scale > SCALE_MAX) {
         return false;
     }
     *text = unscaled_text(arena, bytes, scale);
