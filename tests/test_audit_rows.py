@@ -70,7 +70,7 @@ class Shop:
 
 
 @pytest.fixture
-def shop(server, database):
+def shop(database, server):  # in this order: the server ends before its database goes
     return Shop(server, database)
 
 
