@@ -524,6 +524,14 @@ size_t lanes_cut(struct lanes *all, struct arena *arena, struct seal_range **out
     return count;
 }
 
+bool lanes_are_busy(struct lanes *all)
+{
+    pthread_mutex_lock(&all->lock);
+    bool busy = all->in_flight[0] + all->in_flight[1] > 0;
+    pthread_mutex_unlock(&all->lock);
+    return busy;
+}
+
 bool lanes_are_stored(struct lanes *all, uint64_t generation)
 {
     pthread_mutex_lock(&all->lock);

@@ -57,6 +57,7 @@ bool lane_writer_is_empty(const struct lane_writer *writer);
 /* Between two cuts all batches of the former one must have been stored. */
 size_t lanes_cut(struct lanes *lanes, struct arena *arena, struct seal_range **ranges,
                  uint64_t *generation);
+bool lanes_are_busy(struct lanes *lanes); /* something is under way */
 bool lanes_are_stored(struct lanes *lanes, uint64_t generation);
 /* The newest commit found on a lane when it was opened: until it has come again no cut may be
  * made, which would seal records of transactions that the seal does not reach. */
