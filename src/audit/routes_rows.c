@@ -203,7 +203,11 @@ static err show(struct row_call *r, struct json_writer *j)
         json_end_array(j);
         json_life(r, &life, j);
         json_name(j, "next");
-        json_textf(j, t.more ? "%" PRId64 : "", t.skip + t.limit);
+        if (t.more) {
+            json_textf(j, "%" PRId64, t.skip + t.limit);
+        } else {
+            json_text(j, "");
+        }
         json_end_object(j);
     }
     row_life_fini(&life);
