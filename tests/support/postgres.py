@@ -233,6 +233,7 @@ class Postgres:
 
     def drop_database(self, name):
         """Also the slots bound to it, whoever uses them."""
+        self.sql(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS false')  # nobody comes back meanwhile
         for slot, pid in self.sql("SELECT slot_name, active_pid FROM pg_replication_slots "
                                   f"WHERE database = '{name}'"):
             if pid:
