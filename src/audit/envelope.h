@@ -1,8 +1,8 @@
 /* envelope.h - a change as records on its table's topic, in Debezium's form; and back.
  *
  * Topic <source>.<schema>.<table>, JSON key and value as Debezium's PostgreSQL connector writes
- * them with its converters' schemas off (on by option), default type modes (docs/audit.md says
- * which). What that form has no place for travels in one record header, "tidemark", a JSON
+ * them with its converters' schemas off (on by option), default type modes (docs/formats.md
+ * says which). What that form has no place for travels in one record header, "tidemark", a JSON
  * object: {"v":1, "table":relation version, "seq", "commit":lsn, "end":lsn, "context":{...},
  * "exact":{"before":{column:text},"after":{...}} for values whose Debezium form does not lead
  * back to the server's text, "unknown":[columns]} (docs/formats.md has all members). So a
@@ -125,8 +125,8 @@ struct change_origin {
 };
 void change_to_json(const struct change *change, const struct change_origin *origin,
                     struct json_writer *j);
-/* Who: the context's actor, user, user_email, user_id, ... (docs/audit.md lists them), as text;
- * null view when it names nobody. In the arena. */
+/* Who: the context's actor, user, user_email, user_id, ... (docs/formats.md lists them), as
+ * text; null view when it names nobody. In the arena. */
 view change_actor(struct arena *arena, view context);
 
 #endif
