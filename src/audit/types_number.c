@@ -203,9 +203,10 @@ static void magnitude_digits(const uint8_t *bytes, size_t len, struct writer *ou
     free(limbs);
 }
 
-#define SCALE_MAX 16383         /* PostgreSQL's own limit of digits behind the point */
-#define UNSCALED_MAX (62 << 10) /* bytes that all its digits need: others are no number of it  \
-                                 */
+#define SCALE_MAX 16383 /* PostgreSQL's own limit of digits behind the point */
+#define UNSCALED_MAX                                                                           \
+    (62 << 10) /* bytes that all its digits need: others are no number of it                   \
+                */
 
 static view unscaled_text(struct arena *arena, view bytes, int64_t scale)
 {
