@@ -335,6 +335,19 @@ bool change_is_changed(const struct change *change, int column)
                      (before.kind == VALUE_TEXT && !view_is(before.text, after.text)));
 }
 
+bool change_lacks_before(const struct change *change)
+{
+    if (change->kind != CHANGE_UPDATE || !change->after || !change->before) {
+        return change->kind == CHANGE_UPDATE && change->after;
+    }
+    for (int i = 0; i < change->relation->count; i++) {
+        if (change->before[i].kind == VALUE_ABSENT) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void lsn_text(uint64_t lsn, char out[LSN_TEXT_BYTES])
 {
     snprintf(out, LSN_TEXT_BYTES, "%" PRIX32 "/%" PRIX32, (uint32_t)(lsn >> 32), (uint32_t)lsn);

@@ -80,6 +80,7 @@ struct change {
     view context;                   /* a JSON object; null view: none came with it */
     view prefix, content;           /* CHANGE_MESSAGE */
     bool cascade, restart_identity; /* CHANGE_TRUNCATE */
+    bool recalled; /* before is what the change before left, not what the server sent */
 };
 
 /* Deep copy into the arena, relation held by nobody new. */
@@ -89,6 +90,8 @@ struct change *change_copy(struct arena *arena, const struct change *change);
 void change_key_text(const struct change *change, struct writer *out);
 /* Did the column change? UNKNOWN on one side only: no; both images needed. */
 bool change_is_changed(const struct change *change, int column);
+/* An update with old values missing: all, or all but the identity's. */
+bool change_lacks_before(const struct change *change);
 
 #define LSN_TEXT_BYTES 20
 void lsn_text(uint64_t lsn, char out[LSN_TEXT_BYTES]); /* "16/B374D848" */

@@ -232,5 +232,9 @@ void change_to_json(const struct change *change, const struct change_origin *ori
     json_int(j, change->place.seq);
     json_name(j, "unknown");
     write_unknown(change, j);
+    if (change->recalled) {
+        json_name(j, "recalled");
+        json_bool(j, true);
+    }
     json_end_object(j);
 }

@@ -67,6 +67,7 @@ static err read_filters(struct http_call *call, struct trail_query *query)
           : filter_parse(&call->arena, words, count, audit->os->now_ms(audit->os), &filters,
                          &query->count);
     query->filters = filters;
+    query->recall = true;
     if (e) {
         http_fix(call, "the part \"Finding\" of docs/audit.md lists what can be asked");
     }
@@ -500,6 +501,7 @@ static err show_some(struct changes_call *c, const struct ref *ref)
     char lsn[LSN_TEXT_BYTES];
 
     c->query.filters = filters;
+    c->query.recall = true;
     c->query.count = ref->kind == REF_TX ? 1 : 2;
     if (ref->kind == REF_TX) {
         lsn_text(ref->commit_lsn, lsn);

@@ -68,6 +68,9 @@ struct trail_query {
     bool oldest_first;
     int64_t cursor; /* as found; 0: from the end it starts at */
     size_t limit;   /* 0: no limit */
+    /* Updates of which the server sent no old values get them from the row's change before, at
+     * the price of a search each. FILTER_CHANGED always looks there. */
+    bool recall;
 };
 struct trail_found {
     size_t count;
@@ -89,6 +92,10 @@ MUST_CHECK err trail_find(struct trail *trail, const struct trail_query *query,
 /* The change of the same row before that number, copied into the arena; NULL: none is known. */
 MUST_CHECK err trail_previous(struct trail *trail, const struct change *change, int64_t number,
                               struct arena *arena, struct change **out);
+/* Gives an update the old values that the server did not send, from that change, where there is
+ * one: sets recalled. */
+MUST_CHECK err trail_recall(struct trail *trail, struct change *change, int64_t number,
+                            struct arena *arena);
 
 /* Every change behind query.cursor that is found, as it comes, oldest first, on a thread of the
  * trail's own. The caller's memory until done(), which runs once: is_gone() said so, each()

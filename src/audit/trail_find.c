@@ -195,9 +195,16 @@ static err read_group(struct search *s, struct candidate *group, size_t count, b
         arena_reset(&scratch);
         e = trail_fetch_one(s->fetch, &scratch, topic_of(s, &c->place), c->place.partition,
                             c->place.offset, &change, &found);
-        if (!e && found && plan_match(&s->plan, &scratch, &change)) {
-            c->change = change_copy(&s->arena, &change);
+        if (!e && found && s->plan.compares) {
+            e = trail_recall(s->trail, &change, c->number, &scratch);
         }
+        if (e || !found || !plan_match(&s->plan, &scratch, &change)) {
+            continue;
+        }
+        if (s->query->recall && !s->plan.compares) {
+            e = trail_recall(s->trail, &change, c->number, &scratch);
+        }
+        c->change = change_copy(&s->arena, &change);
         *large = s->arena.bytes > GROUP_BYTES_MAX && count > 1;
     }
     arena_fini(&scratch);

@@ -104,7 +104,11 @@ static void need_table(struct plan *plan, view value)
 
 static void need_changed(struct plan *plan, const struct filter *f)
 {
-    need_one(plan, TERM_CHANGED, f->name, VIEW(""));
+    struct trail_need *n = need(plan);
+
+    may_be(n, term_hash(TERM_CHANGED, f->name, VIEW("")));
+    may_be(n, term_hash(TERM_CHANGED, VIEW(""), VIEW("")));
+    plan->compares = true;
     if (f->value.at) {
         need_or_wide(plan, TERM_AFTER, f->name, f->value);
     }

@@ -15,6 +15,7 @@ struct plan {
     size_t count;
     struct trail_need *needs;
     size_t need_count, need_room;
+    bool compares;             /* needs old values, the server's or recalled ones */
     int64_t from_us, until_us; /* what the filters leave of time, both inclusive */
     struct arena arena;
 };

@@ -311,6 +311,9 @@ static void row_terms(struct terms *t, const struct change *change)
             add(t, TERM_CHANGED, relation->columns[i].name, VIEW(""));
         }
     }
+    if (change_lacks_before(change)) {
+        add(t, TERM_CHANGED, VIEW(""), VIEW("")); /* which is found out when somebody asks */
+    }
     image_terms(&f, relation, change->before);
     f.kind = TERM_AFTER;
     image_terms(&f, relation, change->after);
