@@ -49,8 +49,8 @@ struct cli {
     struct arena arena; /* until the command ends */
     struct http_client *client;
     int64_t patience_ms; /* for one answer; 0: as usual */
-    bool unreachable; /* why the command failed */
-    int code;         /* of a failure that was said already; 0: by its kind */
+    bool unreachable;    /* why the command failed */
+    int code;            /* of a failure that was said already; 0: by its kind */
 };
 
 #define CLI_OPTION(owner, field, spelled, kind_, preset_, help_)                               \
