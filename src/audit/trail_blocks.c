@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "audit/change.h"
+
 #define LOW_BITS (32 - BUCKET_BITS)
 #define BITMAP_FROM 4096 /* positions: then a bitmap is smaller */
 #define BITMAP_BYTES (TRAIL_BLOCK_MAX / 8)
@@ -158,9 +160,26 @@ err bucket_find(view blob, uint32_t hash, uint64_t bits[TRAIL_BITS])
     return e;
 }
 
+/* Differences wrap around, so that any two values have one. */
+static void write_step(struct writer *out, uint64_t now, uint64_t *last)
+{
+    write_varlong(out, (int64_t)(now - *last));
+    *last = now;
+}
+
+static uint64_t read_step(struct reader *r, uint64_t *last)
+{
+    *last += (uint64_t)read_varlong(r);
+    return *last;
+}
+
+struct steps { /* the fields of the place before */
+    uint64_t table, partition, offset, seq, committed_us, lsn, commit_lsn, xid;
+};
+
 void chunk_write(const struct trail_place *places, size_t count, struct writer *out)
 {
-    struct trail_place last = {0};
+    struct steps last = {0};
     size_t from = out->len;
 
     assert(count <= CHUNK_PLACES);
@@ -168,22 +187,36 @@ void chunk_write(const struct trail_place *places, size_t count, struct writer *
     for (size_t i = 0; i < count; i++) {
         const struct trail_place *p = &places[i];
         write_u8(out, p->kind);
-        write_varlong(out, (int64_t)p->table - (int64_t)last.table);
-        write_varlong(out, (int64_t)p->partition - (int64_t)last.partition);
-        write_varlong(out, p->offset - last.offset);
-        write_varlong(out, p->seq - last.seq);
-        write_varlong(out, p->committed_us - last.committed_us);
-        write_varlong(out, (int64_t)(p->lsn - last.lsn));
-        write_varlong(out, (int64_t)(p->commit_lsn - last.commit_lsn));
-        write_varlong(out, (int64_t)p->xid - (int64_t)last.xid);
-        last = *p;
+        write_step(out, p->table, &last.table);
+        write_step(out, (uint64_t)p->partition, &last.partition);
+        write_step(out, (uint64_t)p->offset, &last.offset);
+        write_step(out, (uint64_t)p->seq, &last.seq);
+        write_step(out, (uint64_t)p->committed_us, &last.committed_us);
+        write_step(out, p->lsn, &last.lsn);
+        write_step(out, p->commit_lsn, &last.commit_lsn);
+        write_step(out, p->xid, &last.xid);
     }
     seal_blob(out, from);
 }
 
+static struct trail_place read_place(struct reader *r, struct steps *last)
+{
+    struct trail_place place = {.kind = read_u8(r)};
+
+    place.table = (uint32_t)read_step(r, &last->table);
+    place.partition = (int32_t)read_step(r, &last->partition);
+    place.offset = (int64_t)read_step(r, &last->offset);
+    place.seq = (int64_t)read_step(r, &last->seq);
+    place.committed_us = (int64_t)read_step(r, &last->committed_us);
+    place.lsn = read_step(r, &last->lsn);
+    place.commit_lsn = read_step(r, &last->commit_lsn);
+    place.xid = (uint32_t)read_step(r, &last->xid);
+    return place;
+}
+
 err chunk_read(view blob, struct trail_place out[CHUNK_PLACES], size_t *count)
 {
-    struct trail_place last = {0};
+    struct steps last = {0};
     struct reader r;
     err e = open_blob(blob, &r);
 
@@ -193,16 +226,8 @@ err chunk_read(view blob, struct trail_place out[CHUNK_PLACES], size_t *count)
     }
     uint32_t all = read_uvarint(&r);
     for (uint32_t i = 0; i < all && i < CHUNK_PLACES; i++) {
-        last.kind = read_u8(&r);
-        last.table = (uint32_t)((int64_t)last.table + read_varlong(&r));
-        last.partition = (int32_t)((int64_t)last.partition + read_varlong(&r));
-        last.offset += read_varlong(&r);
-        last.seq += read_varlong(&r);
-        last.committed_us += read_varlong(&r);
-        last.lsn += (uint64_t)read_varlong(&r);
-        last.commit_lsn += (uint64_t)read_varlong(&r);
-        last.xid = (uint32_t)((int64_t)last.xid + read_varlong(&r));
-        out[i] = last;
+        out[i] = read_place(&r, &last);
+        r.bad = r.bad || out[i].kind > CHANGE_MESSAGE;
         *count = i + 1;
     }
     return r.bad || all > CHUNK_PLACES ? fault(ERR_CORRUPT, "the index of changes is damaged")

@@ -17,7 +17,6 @@ static void forget(struct trail_index *index)
 {
     index->newest.is = (struct trail_block){.id = 1, .first = 1};
     index->newest.posting_count = 0;
-    /* Tables' texts stay until the end: a search may still have them. */
     index->block_count = index->table_count = 0;
 }
 
@@ -84,7 +83,12 @@ err trail_index_rebuild(struct trail_index *index)
     pthread_mutex_lock(&index->read_lock);
     pthread_mutex_lock(&index->lock);
     trail_file_close(index);
+    size_t tables = index->table_count;
     forget(index);
+    index->table_count = tables; /* a search may hold places that name them */
+    for (size_t i = 0; i < tables; i++) {
+        memset(index->tables[i]->counts, 0, sizeof(index->tables[i]->counts));
+    }
     err e = trail_file_remove(index);
     e = e ? e : trail_file_open(index);
     atomic_store(&index->damaged, e != OK);
@@ -350,6 +354,7 @@ static err places_from_file(struct trail_index *index, const struct trail_block 
     struct trail_place *chunk = xmalloc(CHUNK_PLACES * sizeof(*chunk));
     int64_t loaded = -1;
     size_t has = 0;
+    size_t tables = trail_index_tables(index);
     err e = index->reader ? OK : ERR_NOT_FOUND;
 
     for (size_t i = 0; i < count && !e; i++) {
@@ -361,7 +366,9 @@ static err places_from_file(struct trail_index *index, const struct trail_block 
             sqlite_reset(index->find_chunk);
             loaded = wanted;
         }
-        if (!e && positions[i] % CHUNK_PLACES >= has) {
+        bool whole = !e && positions[i] % CHUNK_PLACES < has &&
+                     chunk[positions[i] % CHUNK_PLACES].table < tables;
+        if (!e && !whole) {
             e = fault(ERR_CORRUPT, "the index of changes is damaged");
         }
         if (!e) {
