@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "audit/capture_inside.h"
+#include "audit/records.h"
 
 #define VALUE_BYTES_MAX (16 << 20) /* larger ones are not stored when a row is too large */
 #define ROW_BYTES_MAX (48 << 20)   /* of both images: a batch must stay under its limit */
@@ -35,6 +36,40 @@ static err messages_lane(struct capture *c, struct lane **lane)
     return e;
 }
 
+/* Which transaction the topic's newest record ends: its id is "XID:LSN of the commit". A BEGIN
+ * without its END is written again, as the END is. */
+static err read_last_end(struct capture *c, view topic_name)
+{
+    struct topic *topic = log_topic(c->log, topic_name);
+    int64_t end = lane_end(c->transactions), lsn = 0;
+    struct records_walk walk;
+    struct arena arena = {0};
+    struct json *json = NULL;
+    struct record record;
+    view status = {0}, id = {0}, xid, tail;
+    bool more = false;
+
+    c->transactions_last = 0;
+    if (!topic || end == 0) {
+        topic_drop(topic);
+        return OK;
+    }
+    records_walk_init(&walk, c->log, topic_partition(topic, 0), end - 1, end);
+    err e = records_walk_next(&walk, &record, &more);
+    if (!e && more && !json_parse(&arena, record.value, &json)) {
+        const struct json *payload = json_get(json, "payload");
+        const struct json *event = payload ? payload : json;
+        if (!json_get_text(event, "status", &status) && !json_get_text(event, "id", &id) &&
+            view_cut(id, ':', &xid, &tail) && !view_to_int(tail, &lsn) && lsn > 0) {
+            c->transactions_last = (uint64_t)lsn - !view_is_text(status, "END");
+        }
+    }
+    records_walk_fini(&walk);
+    arena_fini(&arena);
+    topic_drop(topic);
+    return e;
+}
+
 static err transactions_lane(struct capture *c, struct lane **lane)
 {
     struct writer topic = {0};
@@ -43,6 +78,7 @@ static err transactions_lane(struct capture *c, struct lane **lane)
     if (!c->transactions) {
         envelope_transaction_topic(&c->envelope, &topic);
         e = lanes_open(c->lanes, writer_view(&topic), 0, 1, false, &c->transactions);
+        e = e ? e : read_last_end(c, writer_view(&topic));
         writer_fini(&topic);
     }
     *lane = c->transactions;

@@ -4,6 +4,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,7 +44,7 @@ static int setup(void **state)
 {
     struct world *w = xcalloc(1, sizeof(*w));
 
-    strcpy(w->folder, "/tmp/ledger-test-XXXXXX");
+    snprintf(w->folder, sizeof(w->folder), "/tmp/ledger-test-XXXXXX");
     assert_non_null(mkdtemp(w->folder));
     open_log(w);
     *state = w;

@@ -14,7 +14,7 @@
 
 #include "audit/envelope.h"
 #include "audit/stitch.h"
-#include "log/topic.h"
+#include "log/log.h"
 
 struct audit;
 struct ledger;
