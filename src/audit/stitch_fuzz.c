@@ -208,7 +208,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *at, size_t len)
         atexit(remove_folder);
     }
     struct stitch_config config = {os_real(), folder, how % 8 == 1 ? 0 : 1 << 20,
-                                   how & 2 ? CONTEXT_FIRST : CONTEXT_NEAREST};
+                                   how & 2 ? CONTEXT_FIRST : CONTEXT_NEAREST, how & 4};
     assert(stitch_new(&config, &target, &stitch) == OK);
     for (int i = 0; !e && in.rest.len && i < MESSAGES_MOST; i++) {
         struct writer message = {0};
