@@ -89,7 +89,11 @@ static void read_segments(struct partition *p, struct reader *r)
         s->index_loaded = false;
         r->bad |= s->next < s->base || s->bytes < 0 || s->bytes > SEGMENT_BYTES_MAX ||
                   (p->segment_count && s->base < p->segments[p->segment_count - 1]->next);
-        partition_add_segment(p, s);
+        if (r->bad) {
+            segment_drop(s);
+        } else {
+            partition_add_segment(p, s);
+        }
     }
 }
 
