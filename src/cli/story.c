@@ -10,7 +10,7 @@
 #define WIDTH_MOST 160
 #define NAME_COLUMNS_MAX 24
 #define CONTEXT_DEPTH 8
-#define CONTEXT_LINES 3
+#define CONTEXT_LINES 5
 #define ARROW " → "
 #define ARROW_COLUMNS 3
 #define CUT_MARK "…"
@@ -317,6 +317,18 @@ static view first_columns(view text, size_t columns)
     return view_upto(text, at);
 }
 
+/* Up to a blank, when there is one in the line's second half. */
+static view first_words(view text, size_t columns)
+{
+    view part = first_columns(text, columns);
+    size_t at = part.len;
+
+    while (part.len < text.len && at > part.len / 2 && part.at[at - 1] != ' ') {
+        at--;
+    }
+    return part.len < text.len && at > part.len / 2 ? view_upto(part, at) : part;
+}
+
 /* A pair that is wider than a line goes on in the next ones. */
 static void flow(struct words *w, view word)
 {
@@ -327,11 +339,11 @@ static void flow(struct words *w, view word)
         return;
     }
     while (word.len) {
-        view part = first_columns(word, room);
+        view part = first_words(word, room);
         size_t gap = w->column ? 2 : w->indent;
         word = view_from(word, part.len);
         story_blank(story, gap);
-        w->column += gap + story_text(story, STORY_DIM, part, 0);
+        w->column += gap + story_text(story, STORY_DIM, view_trim(part), 0);
         if (word.len && !new_line(w)) {
             return;
         }
