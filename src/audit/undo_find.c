@@ -20,7 +20,23 @@ struct selecting {
     uint64_t after; /* commits that count are behind it */
     bool last_only;
     const struct ref *ref;
+    int64_t *numbers; /* in the trail, of each change taken */
+    size_t number_room;
+    uint64_t last_lsn; /* of the row's entry before */
+    struct ledger_gap_span *gaps;
+    size_t gap_count;
 };
+
+/* What was known before a gap may be wrong behind it. */
+static bool is_gap_between(const struct selecting *s, uint64_t from, uint64_t to)
+{
+    for (size_t i = 0; i < s->gap_count; i++) {
+        if (s->gaps[i].from >= from && s->gaps[i].from < to) {
+            return true;
+        }
+    }
+    return false;
+}
 
 static void hold(struct undo_selection *s, struct relation *relation)
 {
@@ -85,7 +101,10 @@ static err take_entry(void *self, const struct row_entry *entry)
 {
     struct selecting *s = self;
     struct change *copy = NULL;
+    uint64_t lsn = entry->change->place.commit_lsn;
+    bool is_known = entry->old && !entry->first && !is_gap_between(s, s->last_lsn, lsn);
 
+    s->last_lsn = lsn;
     if (entry->change->place.commit_lsn <= s->after || entry->step == ROW_SEEN) {
         return OK;
     }
@@ -93,10 +112,8 @@ static err take_entry(void *self, const struct row_entry *entry)
         s->out->count = 0;
     }
     err e = keep(s->out, entry->change, &copy);
-    if (!e && copy && copy->before && entry->old && !entry->first) {
+    if (!e && copy && is_known && (copy->before || copy->kind == CHANGE_UPDATE)) {
         copy->before = filled(&s->out->arena, copy->relation, copy->before, entry->old);
-    } else if (!e && copy && copy->kind == CHANGE_UPDATE && entry->old && !entry->first) {
-        copy->before = filled(&s->out->arena, copy->relation, NULL, entry->old);
     }
     return e;
 }
@@ -143,6 +160,8 @@ static err take_hit(void *self, const struct trail_hit *hit)
                      "@%s is the last of them",
                      s->ref->xid, s->source->name, s->ref->xid, lsn);
     }
+    s->numbers = array_room(s->numbers, s->out->count, &s->number_room, sizeof(int64_t));
+    s->numbers[s->out->count] = hit->number;
     return keep(s->out, hit->change, NULL);
 }
 
@@ -186,8 +205,37 @@ static err select_record(struct selecting *s)
     return e;
 }
 
+/* By the change's own description, from an image that another one describes. */
+static void fill_from(struct selecting *s, struct change *change, const struct change *previous)
+{
+    const struct relation *r = change->relation;
+    struct value *known = arena_take(&s->out->arena, ((size_t)r->count + 1) * sizeof(*known));
+
+    for (int i = 0; i < r->count; i++) {
+        int at = relation_column(previous->relation, r->columns[i].name);
+        known[i] = at < 0 ? (struct value){.kind = VALUE_UNKNOWN} : previous->after[at];
+    }
+    change->before = filled(&s->out->arena, r, change->before, known);
+}
+
+/* Mostly the row's change before says all. */
+static err fill_from_previous(struct selecting *s, struct change *change, int64_t number)
+{
+    struct change *previous = NULL;
+    bool is_key_changed = change->kind == CHANGE_UPDATE && change->before;
+    err e = number && !is_key_changed
+                ? trail_previous(s->source->trail, change, number, &s->out->arena, &previous)
+                : OK;
+
+    if (!e && previous && previous->relation && previous->after &&
+        !is_gap_between(s, previous->place.commit_lsn, change->place.commit_lsn)) {
+        fill_from(s, change, previous);
+    }
+    return e;
+}
+
 /* The row as it was before the transaction, from all that is known of it. */
-static err fill_before(struct selecting *s, struct change *change)
+static err fill_from_life(struct selecting *s, struct change *change)
 {
     struct arena *arena = &s->out->arena;
     struct change was = *change;
@@ -207,7 +255,8 @@ static err fill_before(struct selecting *s, struct change *change)
     if (e) {
         return e;
     }
-    if (life.exists && life.last.relation) {
+    if (life.exists && life.last.relation &&
+        !is_gap_between(s, life.last_lsn, change->place.commit_lsn)) {
         struct value *known =
             arena_take(arena, ((size_t)change->relation->count + 1) * sizeof(*known));
         for (int i = 0; i < change->relation->count; i++) {
@@ -225,6 +274,17 @@ static bool lacks_before(const struct change *change)
            !is_whole(change->relation, change->before);
 }
 
+static err fill_before(struct selecting *s, size_t at)
+{
+    struct change *change = (struct change *)(uintptr_t)s->out->changes[at]; /* our copy */
+    err e = OK;
+
+    if (lacks_before(change)) {
+        e = fill_from_previous(s, change, s->numbers ? s->numbers[at] : 0);
+    }
+    return !e && lacks_before(change) ? fill_from_life(s, change) : e;
+}
+
 err undo_select(struct source *source, const struct ref *ref, view to, int64_t now_ms,
                 struct undo_selection *out)
 {
@@ -232,6 +292,7 @@ err undo_select(struct source *source, const struct ref *ref, view to, int64_t n
     err e = OK;
 
     *out = (struct undo_selection){0};
+    s.gap_count = ledger_gaps(source->ledger, &s.gaps);
     if (to.len && ref->kind != REF_ROW) {
         e = fault(ERR_INVALID,
                   "a point to go back to is for a row: row:SOURCE.SCHEMA.TABLE/KEY");
@@ -240,10 +301,11 @@ err undo_select(struct source *source, const struct ref *ref, view to, int64_t n
     } else {
         e = ref->kind == REF_TOPIC ? select_record(&s) : select_found(&s);
         for (size_t i = 0; !e && i < out->count; i++) {
-            struct change *change = (struct change *)(uintptr_t)out->changes[i];
-            e = lacks_before(change) ? fill_before(&s, change) : OK;
+            e = fill_before(&s, i);
         }
     }
+    free(s.numbers);
+    free(s.gaps);
     if (e) {
         undo_selection_fini(out);
     }
