@@ -18,8 +18,8 @@ struct config {
     struct broker_config broker;
     struct coord_config coord;
     struct audit_config audit; /* data_folder is not an option: data */
-    struct log_config log; /* folder is not an option: data/log */
-    struct table *table;   /* the rows, for the broker to show */
+    struct log_config log;     /* folder is not an option: data/log */
+    struct table *table;       /* the rows, for the broker to show */
 };
 
 /* Presets, then --config FILE or TIDEMARK_CONFIG, then TIDEMARK_*, then flags. Words that are

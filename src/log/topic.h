@@ -84,16 +84,14 @@ void topic_settings_get(struct topic *topic,
 size_t topic_overrides(struct topic *topic, struct setting **out);
 void settings_free(struct setting *settings, size_t count);
 
-struct partition *topic_partition(struct topic *topic,
-                                  int32_t index);         /* borrowed; NULL: none */
-struct topic *partition_topic(const struct partition *p); /* borrowed */
+struct partition *topic_partition(struct topic *topic, int32_t index); /* NULL: none */
+struct topic *partition_topic(const struct partition *p);              /* both borrowed */
 int32_t partition_index(const struct partition *p);
 void partition_ends(struct partition *p, struct partition_ends *out);
 bool partition_failed(const struct partition *p); /* its storage gave an error */
 
 MUST_CHECK err topic_name_check(view name);
-/* Only changes with internal set may create a topic of this name (log_config.reserved). */
-bool topic_name_is_reserved(const struct log *log, view name);
+bool topic_name_is_reserved(const struct log *log, view name); /* for changes with internal */
 
 /* May block (reader thread): first record at or after a time; -1 offsets when none. */
 struct log_time_answer {
