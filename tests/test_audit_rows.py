@@ -178,6 +178,28 @@ def test_a_trace_leads_to_the_person_and_onwards(shop):
     assert "row:shop.public.orders/42" in shop.told("trace", "session:s-77")
 
 
+def test_a_row_deleted_in_a_gap_is_gone_behind_it(shop):
+    shop.write("INSERT INTO orders VALUES (42, 1, 'a', 1, NULL), (43, 1, 'a', 1, NULL)", ANN)
+    then = shop.now()
+
+    def post(verb, body=None):
+        assert shop.server.ask("POST", f"/api/v1/sources/shop/{verb}", body or {}).status < 300
+
+    post("pause")
+    shop.database.sql("SELECT pg_drop_replication_slot('tidemark_shop')")
+    shop.database.sql("DELETE FROM orders WHERE id = 42")
+    post("resume")
+    shop.until(lambda: shop.get("/api/v1/sources/shop").json()["state"] == "failed", "failed")
+    post("resume", {"accept_gap": True})
+    shop.until(lambda: shop.row("orders/42")["vanished"], "found missing")
+    row = shop.row("orders/42")
+    assert not row["exists"] and row["gap"]["from"] < row["gap"]["to"]
+    assert "it was deleted then" in shop.told("row", "show", "row:shop.public.orders/42")
+    assert shop.row("orders/43")["exists"] and shop.row("orders/42", f"?at={then}")["exists"]
+    exported = shop.told("row", "export", "shop.public.orders", "--format", "json").splitlines()
+    assert [json.loads(line)["id"] for line in exported] == [41, 43]
+
+
 def test_the_words_of_the_business_are_used(shop, tmp_path):
     labels = tmp_path / "labels.yaml"
     labels.write_text("orders:\n  columns:\n    status: {label: State, values: {s: sent to the customer}}\n")
