@@ -319,6 +319,14 @@ def test_a_session_wants_a_reason_and_a_ticket_where_that_is_the_rule(stand):
     assert not stand.opened
 
 
+def test_a_psql_that_does_not_start_ends_the_session(stand):
+    words = stand.command()
+    words[words.index("--"):words.index("--")] = ["--psql", "/nowhere/psql", "--person", "zoe"]
+    ran = subprocess.run(words, input="", capture_output=True, text=True, timeout=60, env=stand.environment())
+    assert ran.returncode == 3 and "/nowhere/psql" in ran.stderr and "postgresql-client" in ran.stderr
+    assert stand.records[-1]["how"] == "failed" and stand.opened[0]["person"] == "zoe" != stand.opened[0]["login"]
+
+
 def test_nothing_runs_unrecorded(stand, shop):
     stand.breaks_at = 2
     ran = stand.shell("UNLOCK 'why';\nUPDATE orders SET status = 'a' WHERE id = 1;\nUPDATE orders SET status = 'b' WHERE id = 1;\n"
@@ -517,3 +525,20 @@ def test_opening_a_session_wants_the_token_a_reason_and_a_ticket(server, databas
     opened = server.ask("POST", "/api/v1/sessions", {**asked, "ticket": "T-1"})
     assert opened.status == 201
     assert server.get(f"/api/v1/sessions/{opened.json()['id']}/live").status == 401
+
+
+def test_a_trace_of_a_session_leads_to_its_transactions(people):
+    people.shell("UNLOCK 'order 1 hangs';\nUPDATE orders SET status = 'paid' WHERE id = 1;\n")
+    (session,) = people.sessions()
+    people.wait_for(lambda: people.server.command_line("trace", "row:shop.public.orders/1").stdout.count(session["id"]) > 0, True)
+    told = people.command("trace", session["ref"])
+    assert "orders/1" in told
+
+
+def test_undoing_what_a_session_did(people):
+    people.shell("UNLOCK 'order 1 hangs';\nUPDATE orders SET status = 'paid' WHERE id = 1;\n")
+    told = people.command("session", "show", people.sessions()[0]["ref"])
+    (tx,) = re.findall(r"tx:shop/\d+", told)
+    people.wait_for(lambda: people.server.command_line("undo", tx).returncode, 0)
+    people.command("undo", tx, "--apply", "--yes")
+    assert people.database.sql("SELECT status FROM orders WHERE id = 1") == [("new",)]
