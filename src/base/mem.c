@@ -75,7 +75,8 @@ void *array_room(void *items, size_t count, size_t *room, size_t bytes)
     return xrealloc(items, *room * bytes);
 }
 
-void *arena_take(struct arena *a, size_t bytes)
+/* As arena_take, but not zeroed. */
+static void *arena_room(struct arena *a, size_t bytes)
 {
     struct arena_block *block = a->blocks;
     size_t need = (bytes + alignof(max_align_t) - 1) & ~(alignof(max_align_t) - 1);
@@ -89,7 +90,12 @@ void *arena_take(struct arena *a, size_t bytes)
     void *at = block->bytes + block->used;
     block->used += need;
     a->bytes += need;
-    return memset(at, 0, need);
+    return at;
+}
+
+void *arena_take(struct arena *a, size_t bytes)
+{
+    return memset(arena_room(a, bytes), 0, bytes);
 }
 
 view arena_copy(struct arena *a, view v)
@@ -99,11 +105,12 @@ view arena_copy(struct arena *a, view v)
 
 char *arena_text(struct arena *a, view v)
 {
-    char *at = arena_take(a, v.len + 1);
+    char *at = arena_room(a, v.len + 1);
 
     if (v.len) {
         memcpy(at, v.at, v.len);
     }
+    at[v.len] = '\0';
     return at;
 }
 
