@@ -49,10 +49,16 @@ void times_write(int64_t micros, struct writer *out)
     scan_digits(__builtin_mul_overflow(micros, 1000, &nanos) ? 0 : nanos, out);
 }
 
-void source_write(const struct envelope_plans *plans, const struct plan *plan,
-                  const struct envelope_source *source, const struct change_place *place,
-                  struct writer *out)
+/* The source block up to its first LSN: the same for all changes of a transaction. */
+static void source_prepare(struct envelope_plans *plans, const struct envelope_source *source,
+                           const struct change_place *place)
 {
+    struct writer *out = &plans->source;
+
+    plans->source_us = place->committed_us;
+    plans->source_commit = source->last_commit;
+    plans->source_snapshot = source->snapshot;
+    writer_reset(out);
     write_view(out, plans->source_head);
     times_write(place->committed_us, out);
     write_view(out, VIEW(",\"snapshot\":\""));
@@ -65,7 +71,15 @@ void source_write(const struct envelope_plans *plans, const struct plan *plan,
     } else {
         write_view(out, VIEW("null,\\\""));
     }
-    scan_digits_unsigned(place->lsn, out);
+}
+
+/* What stands between its two LSNs. */
+static void block_prepare(struct plan *plan, const struct change_place *place)
+{
+    struct writer *out = &plan->block;
+
+    plan->block_xid = place->xid;
+    writer_reset(out);
     write_view(out, VIEW("\\\"]\""));
     write_view(out, plan->table);
     if (place->xid) {
@@ -74,8 +88,39 @@ void source_write(const struct envelope_plans *plans, const struct plan *plan,
         write_view(out, VIEW("null"));
     }
     write_view(out, VIEW(",\"lsn\":"));
-    scan_digits_unsigned(place->lsn, out);
+}
+
+void source_write(struct envelope_plans *plans, struct plan *plan,
+                  const struct envelope_source *source, const struct change_place *place,
+                  struct writer *out)
+{
+    char lsn[SCAN_DIGITS_MAX];
+    size_t lsn_bytes = scan_digits_into(place->lsn, lsn);
+
+    if (!plans->source.len || plans->source_us != place->committed_us ||
+        plans->source_commit != source->last_commit ||
+        plans->source_snapshot != source->snapshot) {
+        source_prepare(plans, source, place);
+    }
+    if (!plan->block.len || plan->block_xid != place->xid) {
+        block_prepare(plan, place);
+    }
+    write_view(out, writer_view(&plans->source));
+    write_bytes(out, lsn, lsn_bytes);
+    write_view(out, writer_view(&plan->block));
+    write_bytes(out, lsn, lsn_bytes);
     write_view(out, VIEW(",\"xmin\":null}"));
+}
+
+/* When it was processed, in three units. */
+static void now_write(struct envelope_plans *plans, int64_t now_ms, struct writer *out)
+{
+    if (!plans->now.len || plans->now_ms != now_ms) {
+        plans->now_ms = now_ms;
+        writer_reset(&plans->now);
+        times_write(now_ms * 1000, &plans->now);
+    }
+    write_view(out, writer_view(&plans->now));
 }
 
 struct record *record_add(struct envelope_out *out, int64_t now_ms, view key, view value)
@@ -233,7 +278,7 @@ static void write_block(const struct envelope_source *source, const struct chang
 }
 
 /* The value of one record; its exact and unknown parts are left in plans. */
-static view write_value(struct envelope_plans *plans, const struct plan *plan,
+static view write_value(struct envelope_plans *plans, struct plan *plan,
                         const struct envelope_source *source, const struct change *change,
                         char op, const struct value *before, const struct value *after)
 {
@@ -251,7 +296,7 @@ static view write_value(struct envelope_plans *plans, const struct plan *plan,
     write_view(out, VIEW(",\"op\":\""));
     write_u8(out, (uint8_t)op);
     write_view(out, VIEW("\","));
-    times_write(source->now_ms * 1000, out);
+    now_write(plans, source->now_ms, out);
     write_view(out, plan->value_schema.len ? VIEW("}}") : VIEW("}"));
     return writer_view(out);
 }
@@ -265,10 +310,17 @@ static void header_place(struct envelope_plans *plans, const struct change *chan
     scan_digits(change->relation ? change->relation->version : 0, out);
     write_view(out, VIEW(",\"seq\":"));
     scan_digits(change->place.seq, out);
-    write_view(out, VIEW(",\"commit\":"));
-    scan_digits_unsigned(change->place.commit_lsn, out);
-    write_view(out, VIEW(",\"end\":"));
-    scan_digits_unsigned(change->place.end_lsn, out);
+    if (!plans->ends.len || plans->ends_commit != change->place.commit_lsn ||
+        plans->ends_end != change->place.end_lsn) {
+        plans->ends_commit = change->place.commit_lsn;
+        plans->ends_end = change->place.end_lsn;
+        writer_reset(&plans->ends);
+        write_view(&plans->ends, VIEW(",\"commit\":"));
+        scan_digits_unsigned(plans->ends_commit, &plans->ends);
+        write_view(&plans->ends, VIEW(",\"end\":"));
+        scan_digits_unsigned(plans->ends_end, &plans->ends);
+    }
+    write_view(out, writer_view(&plans->ends));
 }
 
 /* "name":{"before":{..},"after":{..}}, of what there is; brackets are those of the sides. */
@@ -369,7 +421,7 @@ static void tombstone(const struct envelope_options *options, struct envelope_ou
 
 static void write_moved(const struct envelope_options *options,
                         const struct envelope_source *source, const struct change *change,
-                        const struct plan *plan, struct envelope_out *out)
+                        struct plan *plan, struct envelope_out *out)
 {
     struct envelope_plans *plans = out->plans;
 
@@ -390,7 +442,7 @@ static void write_moved(const struct envelope_options *options,
 }
 
 static void write_message(const struct envelope_source *source, const struct change *change,
-                          const struct plan *plan, struct envelope_out *out)
+                          struct plan *plan, struct envelope_out *out)
 {
     struct envelope_plans *plans = out->plans;
     struct writer *value = &plans->value, *key = &plans->key;
@@ -403,7 +455,7 @@ static void write_message(const struct envelope_source *source, const struct cha
     writer_reset(value);
     write_view(value, plan->value_schema);
     write_view(value, VIEW("{\"op\":\"m\","));
-    times_write(source->now_ms * 1000, value);
+    now_write(plans, source->now_ms, value);
     write_u8(value, ',');
     source_write(plans, plan, source, &change->place, value);
     write_view(value, VIEW(",\"message\":{\"prefix\":"));

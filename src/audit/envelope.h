@@ -70,7 +70,7 @@ void envelope_out_fini(struct envelope_out *out); /* not the arena */
 void envelope_topic(const struct envelope_options *options, const struct relation *relation,
                     struct writer *out);
 /* now_ms: when it was processed. last_commit: LSN of the commit before (source.sequence).
- * snapshot: NULL, or Debezium's word for a CHANGE_READ ("true", "first", "last",
+ * snapshot: NULL, or Debezium's word for a CHANGE_READ, a literal ("true", "first", "last",
  * "incremental"). */
 struct envelope_source {
     int64_t now_ms;

@@ -18,7 +18,9 @@ struct plan {
     bool keyed;                /* a key that is not all columns */
     view key_schema;           /* {"schema":{...},"payload": or empty */
     view value_schema;
-    view table; /* source block from "schema" up to before txId's value */
+    view table;          /* source block from "schema" up to before txId's value */
+    struct writer block; /* of it all between the two LSNs, of transaction block_xid */
+    uint32_t block_xid;
     struct arena arena;
 };
 
@@ -29,6 +31,15 @@ struct envelope_plans {
     view source_db;   /* from "db" up to before sequence's text */
     struct type_modes modes;
     struct arena arena;
+    /* What is the same for all changes of a transaction, or of a moment. */
+    struct writer source; /* source block up to its first LSN, of these: */
+    int64_t source_us;
+    uint64_t source_commit;
+    const char *source_snapshot;
+    struct writer ends; /* the header's "commit" and "end", of these: */
+    uint64_t ends_commit, ends_end;
+    struct writer now; /* the times of when it was processed, of this: */
+    int64_t now_ms;
     /* of the change at hand */
     struct writer key, old_key, value, header, exact_before, exact_after, unknown_before,
         unknown_after;
@@ -49,7 +60,7 @@ bool mode_set(struct type_modes *modes, const struct mode_row *row, view json_te
 struct plan *plan_of(struct envelope_out *out, const struct envelope_options *options,
                      struct relation *relation);
 /* The source block, all of it. */
-void source_write(const struct envelope_plans *plans, const struct plan *plan,
+void source_write(struct envelope_plans *plans, struct plan *plan,
                   const struct envelope_source *source, const struct change_place *place,
                   struct writer *out);
 /* "ts_ms":...,"ts_us":...,"ts_ns":... */

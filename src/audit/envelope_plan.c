@@ -279,6 +279,7 @@ static void plan_free(struct plan *plan)
 {
     if (plan) {
         relation_drop(plan->relation);
+        writer_fini(&plan->block);
         arena_fini(&plan->arena);
         free(plan);
     }
@@ -344,14 +345,19 @@ void envelope_out_fini(struct envelope_out *out)
     if (!plans) {
         return;
     }
-    struct writer *writers[] = {&plans->key,
-                                &plans->old_key,
-                                &plans->value,
-                                &plans->header,
-                                &plans->exact_before,
-                                &plans->exact_after,
-                                &plans->unknown_before,
-                                &plans->unknown_after};
+    struct writer *writers[] = {
+        &plans->key,
+        &plans->old_key,
+        &plans->value,
+        &plans->header,
+        &plans->exact_before,
+        &plans->exact_after,
+        &plans->unknown_before,
+        &plans->unknown_after,
+        &plans->source,
+        &plans->ends,
+        &plans->now,
+    };
     for (size_t i = 0; i < COUNT(writers); i++) {
         writer_fini(writers[i]);
     }

@@ -408,21 +408,19 @@ static void quote_special(uint8_t c, struct writer *out)
 bool scan_quote(view text, struct writer *out)
 {
     bool whole = true;
-    size_t done = 0; /* bytes of text that are written */
+    size_t at = 0, done = 0; /* done: bytes of text that are written */
 
     write_u8(out, '"');
-    for (size_t at = 0; at < text.len;) {
-        size_t len = is_special(text.at[at]) ? 0 : 1;
-        if (text.at[at] >= 0x80) {
-            len = utf8_bytes(view_from(text, at));
-        }
+    while ((at += plain_bytes(view_from(text, at))) < text.len) {
+        uint8_t c = text.at[at];
+        size_t len = c < 0x80 ? 0 : utf8_bytes(view_from(text, at));
         if (len) {
             at += len;
             continue;
         }
         write_bytes(out, text.at + done, at - done);
-        if (text.at[at] < 0x80) {
-            quote_special(text.at[at], out);
+        if (c < 0x80) {
+            quote_special(c, out);
         } else {
             write_view(out, VIEW("\xef\xbf\xbd"));
             whole = false;
@@ -434,16 +432,31 @@ bool scan_quote(view text, struct writer *out)
     return whole;
 }
 
-void scan_digits_unsigned(uint64_t value, struct writer *out)
+size_t scan_digits_into(uint64_t value, char out[SCAN_DIGITS_MAX])
 {
-    char text[20];
+    char text[SCAN_DIGITS_MAX];
     size_t at = sizeof(text);
 
-    do {
-        text[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value);
-    write_bytes(out, text + at, sizeof(text) - at);
+    while (value >= 100) { /* two by two: a division costs more than all the rest */
+        uint64_t left = value / 100;
+        unsigned pair = (unsigned)(value - left * 100);
+        text[--at] = (char)('0' + pair % 10);
+        text[--at] = (char)('0' + pair / 10);
+        value = left;
+    }
+    text[--at] = (char)('0' + value % 10);
+    if (value >= 10) {
+        text[--at] = (char)('0' + value / 10);
+    }
+    memcpy(out, text + at, sizeof(text) - at);
+    return sizeof(text) - at;
+}
+
+void scan_digits_unsigned(uint64_t value, struct writer *out)
+{
+    char text[SCAN_DIGITS_MAX];
+
+    write_bytes(out, text, scan_digits_into(value, text));
 }
 
 void scan_digits(int64_t value, struct writer *out)

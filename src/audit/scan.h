@@ -47,5 +47,7 @@ bool scan_is_json(view text, unsigned depth_max); /* exactly one value, no deepe
 bool scan_quote(view text, struct writer *out);
 void scan_digits(int64_t value, struct writer *out);
 void scan_digits_unsigned(uint64_t value, struct writer *out);
+#define SCAN_DIGITS_MAX 20
+size_t scan_digits_into(uint64_t value, char out[SCAN_DIGITS_MAX]); /* their count */
 
 #endif

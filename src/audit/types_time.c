@@ -325,7 +325,11 @@ static bool zoned_to(const struct type *type, view text, struct writer *out, boo
     if (!timestamp_read(text, true, &m) || !moment_micros(&m, &micros)) {
         return false;
     }
-    moment_of(micros, &utc);
+    if (m.offset || m.seconds == DAY_SECONDS) {
+        moment_of(micros, &utc);
+    } else {
+        utc = m;
+    }
     int width = type->precision < 0 ? 6 : type->precision == 0 ? -1 : type->precision;
     write_iso(&utc, width, out);
     *surely = m.usual && width == 6;
