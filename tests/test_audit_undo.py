@@ -305,6 +305,21 @@ def test_a_row_that_others_hold_ends_it_after_a_while(shop):
     assert shop.undo(mistake, apply=True)["applied"]
 
 
+def test_a_role_that_may_not_write_is_told_so_and_another_may(servers, postgres_cluster, database):
+    database.sql("DROP ROLE IF EXISTS undo_reader; CREATE ROLE undo_reader LOGIN REPLICATION")
+    shop = Shop(servers().start(), database)
+    shop.session.sql("GRANT SELECT ON ALL TABLES IN SCHEMA public TO undo_reader")
+    reader = postgres_cluster.url_of(database.name, "undo_reader")
+    mistake = shop.transaction("UPDATE orders SET status = 'lost' WHERE id = 1")
+    plan = shop.undo(mistake, url=reader)
+    assert [note["type"] for note in plan["conflicts"]] == ["not_permitted"]
+    ran = shop.server.command_line("undo", mistake, "--apply", "--url", database.url)
+    assert ran.returncode == 0, ran.stderr
+    assert shop.table("orders")[0][2] == "pending"
+    shop.session.close()
+    database.sql("DROP OWNED BY undo_reader; DROP ROLE undo_reader")
+
+
 def test_triggers_are_left_out_only_when_asked(shop):
     mistake = shop.transaction("UPDATE orders SET status = 'lost' WHERE id = 1")
     shop.session.sql("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS "

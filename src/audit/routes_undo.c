@@ -17,6 +17,7 @@ struct undo_call {
     struct http_call *call;
     struct ref ref;
     view text, to, actor, reason; /* as asked */
+    view url, password;           /* another role's way to the database; null: the source's */
     bool apply, rehearse, without_triggers;
     struct source *source; /* held */
     struct undo_selection selection;
@@ -47,6 +48,8 @@ static err read_ask(struct undo_call *u)
     u->to = body_text(body, "to");
     u->actor = body_text(body, "actor");
     u->reason = body_text(body, "reason");
+    u->url = body_text(body, "url");
+    u->password = body_text(body, "password");
     u->apply = truth(body, "apply", false);
     u->rehearse = truth(body, "rehearse", true);
     u->without_triggers = truth(body, "without_triggers", false);
@@ -130,11 +133,45 @@ static err find_changes(struct undo_call *u)
                            &u->selection);
 }
 
+/* Another address must lead to the same server: rows are told apart by what they hold. */
+static err check_system(struct undo_call *u)
+{
+    struct source_status status;
+    struct pg_rows *rows = NULL;
+    err e =
+        pg_query(u->pg, "SELECT system_identifier FROM pg_control_system()", NULL, 0, &rows);
+
+    source_status_get(u->source, &status);
+    if (!e && status.database.system_id[0] &&
+        !view_is_text(pg_value(rows, 0, 0), status.database.system_id)) {
+        e = fault(ERR_INVALID, "that is another database server than the one of source %s",
+                  u->source->name);
+    }
+    pg_rows_free(rows);
+    return e;
+}
+
+/* Capture needs to read alone; its role may lack the right to write. */
+static err connect_to(struct undo_call *u)
+{
+    struct arena *arena = &u->call->arena;
+    const struct pg_target target = {
+        .url = u->url.len ? arena_text(arena, u->url) : NULL,
+        .password = u->password.len ? arena_text(arena, u->password) : NULL,
+        .application = "tidemark undo"};
+
+    if (!target.url) {
+        return source_connect(u->source, target.application, &u->pg);
+    }
+    err e = pg_open(&target, &u->pg);
+    return e ? e : check_system(u);
+}
+
 static err run(struct undo_call *u)
 {
     struct undo_how how = {
         .commit = u->apply, .without_triggers = u->without_triggers, .context = context_of(u)};
-    err e = source_connect(u->source, "tidemark undo", &u->pg);
+    err e = connect_to(u);
 
     e = e ? e : find_changes(u);
     e = e ? e

@@ -16,7 +16,7 @@
 
 struct undo_options {
     struct common common;
-    char *to, *reason, *source;
+    char *to, *reason, *source, *url;
     bool apply, yes, sql, full, without_triggers, rehearse;
 };
 
@@ -47,10 +47,9 @@ static err ask(struct cli *cli, bool apply, struct json **plan)
     struct json_writer j = json_to(&body);
     const struct {
         const char *name, *value;
-    } texts[] = {{"ref", cli->words[0]},
-                 {"to", o->to},
-                 {"reason", o->reason},
-                 {"source", o->source},
+    } texts[] = {{"ref", cli->words[0]}, {"to", o->to},
+                 {"reason", o->reason},  {"source", o->source},
+                 {"url", o->url},        {"password", o->url ? getenv("PGPASSWORD") : NULL},
                  {"actor", user_name()}};
 
     json_object(&j);
@@ -363,6 +362,10 @@ static const struct option undo_options[] = {
                 "try the plan in the database and roll it back")},
     {CLI_OPTION(undo_options, without_triggers, "without-triggers", BOOL, "false",
                 "triggers do not fire (session_replication_role; needs the right to set it)")},
+    {CLI_OPTION(
+        undo_options, url, "url", TEXT, "",
+        "postgres://USER@HOST/DATABASE: as a role that may write, when the source's may\n"
+        "not; its password is taken from PGPASSWORD")},
     {CLI_OPTION(undo_options, source, "source", TEXT, "", "of a session: in which database")},
 };
 const struct command undo = {
