@@ -16,8 +16,9 @@
 #define PAGE_BYTES_MAX (8u << 20) /* of an export's text in one answer, about */
 #define PAGE_ROWS 20000
 #define EXPORTS "views/audit/exports"
-#define EXPORT_KEPT_MS (15 * 60 * 1000) /* a page may be asked for so long after the last */
+#define EXPORT_KEPT_MS (2 * 3600 * 1000) /* pages may be asked for so long */
 #define EXPORT_ID_BYTES 48
+#define EXPORTS_MAX 32 /* that wait for their next page */
 
 struct export
 {
@@ -57,6 +58,7 @@ struct sweep {
     struct os *os;
     const char *folder;
     int64_t before_ms;
+    int kept;
 };
 
 static err sweep_one(void *self, const char *name)
@@ -66,11 +68,14 @@ static err sweep_one(void *self, const char *name)
     int64_t made_ms;
 
     (void)view_cut(view_text(name), '-', &stamp, &rest);
+    s->kept++;
     if (view_to_int(stamp, &made_ms) == OK && made_ms < s->before_ms) {
         char *path = text_format("%s/%s", s->folder, name);
         err e = s->os->path_remove(s->os, path);
         if (e) {
             trace_warn("audit", "an old export stays: %s", fault_here.text);
+        } else {
+            s->kept--;
         }
         free(path);
     }
@@ -90,8 +95,14 @@ static err new_file(struct export *x)
     err e = audit_path(audit, EXPORTS, x->id, &x->path);
     if (!e) {
         folder = text_of(view_upto(view_text(x->path), strlen(x->path) - strlen(x->id) - 1));
-        struct sweep s = {os, folder, now_ms - EXPORT_KEPT_MS};
+        struct sweep s = {.os = os, .folder = folder, .before_ms = now_ms - EXPORT_KEPT_MS};
         e = os->folder_list(os, folder, sweep_one, &s);
+        if (!e && s.kept >= EXPORTS_MAX) {
+            e = fault(ERR_BUSY,
+                      "%d exports wait for their next page: fetch them to their ends, "
+                      "or try again in two hours",
+                      s.kept);
+        }
     }
     free(folder);
     return e;
