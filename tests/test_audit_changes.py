@@ -140,13 +140,18 @@ def test_one_change_and_those_of_a_row_are_shown_by_reference(shop):
     first, second = shop.wait_for("row items/2", 2)
     quoted = urllib.parse.quote(first["ref"], safe="")
     assert shop.get(f"/{quoted}").json() == first
+    assert shop.get(f"/{urllib.parse.quote(second['ref'], safe='')}").json() == second
     for ref in (f"tx:shop/{xid}", "row:shop.public.items/2"):
         assert shop.get(f"/{urllib.parse.quote(ref, safe='')}", order="oldest").json()["changes"] == [first, second]
     gone = shop.get(f"/{urllib.parse.quote('topic:shop.public.items/0@999999', safe='')}")
     assert gone.status == 404
-    assert second["before"] is None and second["changed"] is None  # the table's identity does not say
+    # The table's identity does not say what was: the change before does.
+    assert (second["recalled"], second["before"], second["changed"]) == (True, {"id": 2, "name": "a"}, ["name"])
+    assert shop.find("name changed from a to b row items/2")["changes"] == [second]
+    assert shop.find("name was a updated row items/2")["changes"] == [second]
+    assert shop.find("name changed from b row items/2")["changes"] == []
     assert "items/2" in shop.cli("show", f"tx:shop/{xid}")
-    assert "name a → b" in shop.cli("ls", "row", "items/2", "updated")  # known from the change before
+    assert "name a → b" in shop.cli("ls", "row", "items/2", "updated")
     assert "public" in shop.cli("show", first["ref"], "--json")
 
 

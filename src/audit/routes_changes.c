@@ -67,7 +67,7 @@ static err read_filters(struct http_call *call, struct trail_query *query)
           : filter_parse(&call->arena, words, count, audit->os->now_ms(audit->os), &filters,
                          &query->count);
     query->filters = filters;
-    query->recall = true;
+    query->recall = !view_is_text(http_query(call, "recall"), "false");
     if (e) {
         http_fix(call, "the part \"Finding\" of docs/audit.md lists what can be asked");
     }
@@ -115,93 +115,30 @@ static bool open_changes(struct http_call *call, struct changes_call *c)
     return !e;
 }
 
-/* What people are shown besides: the business's words, and what values were before where the
- * database did not say it but the trail knows the row's change before. */
-struct people {
-    const struct labels *labels;
-    struct trail *trail;
-    bool wanted;
-};
-
-static bool differs(const struct value *old, const struct value *new)
-{
-    bool known = (old->kind == VALUE_NULL || old->kind == VALUE_TEXT) &&
-                 (new->kind == VALUE_NULL || new->kind == VALUE_TEXT);
-
-    return known && (old->kind != new->kind ||
-                     (old->kind == VALUE_TEXT && !view_is(old->text, new->text)));
-}
-
-/* As a change with both images would have it, of the columns that differ. */
-static void write_derived(const struct change *previous, const struct change *change,
-                          const struct labels *labels, struct writer *out)
-{
-    const struct relation *was = previous->relation, *is = change->relation;
-    struct json_writer j = json_to(out);
-
-    json_object(&j);
-    for (int i = 0; i < is->count; i++) {
-        view name = is->columns[i].name;
-        int old = relation_column(was, name);
-        if (old < 0 || !differs(&previous->after[old], &change->after[i])) {
-            continue;
-        }
-        const struct value *value = &previous->after[old];
-        view words = value->kind == VALUE_TEXT
-                         ? labels_value(labels, is->schema, is->name, name, value->text)
-                         : (view){0};
-        json_name_view(&j, name);
-        json_view(&j, words.at ? words : value->kind == VALUE_TEXT ? value->text : (view){0});
-    }
-    json_end_object(&j);
-}
-
-static void write_previous(const struct people *people, const struct trail_hit *hit,
-                           struct writer *out)
-{
-    const struct change *change = hit->change;
-    struct arena arena = {0};
-    struct change *previous = NULL;
-    bool silent = change->kind == CHANGE_UPDATE && !change->before && change->after;
-
-    if (silent && hit->number && people->trail &&
-        trail_previous(people->trail, change, hit->number, &arena, &previous) == OK &&
-        previous && previous->after) {
-        write_view(out, VIEW(",\"derived\":"));
-        write_derived(previous, change, people->labels, out);
-    }
-    arena_fini(&arena);
-}
-
-static void write_change(const struct people *people, const struct trail_hit *hit,
+/* people: with what they are shown besides, the business's words. */
+static void write_change(const struct labels *labels, bool people, const struct trail_hit *hit,
                          struct json_writer *j)
 {
     struct writer one = {0};
     struct json_writer inner = json_to(&one);
 
-    if (!people->wanted) {
+    if (!people) {
         change_to_json(hit->change, &hit->origin, j);
         return;
     }
     change_to_json(hit->change, &hit->origin, &inner);
     assert(one.len > 1);
-    one.len--; /* the closing brace: members more */
-    write_previous(people, hit, &one);
+    one.len--; /* the closing brace: a member more */
     write_view(&one, VIEW(",\"labels\":"));
     inner = json_to(&one);
-    labels_to_json(people->labels, hit->change, &inner);
+    labels_to_json(labels, hit->change, &inner);
     write_u8(&one, '}');
     json_raw(j, writer_view(&one));
     writer_fini(&one);
 }
 
-static struct people people_of(const struct changes_call *c)
-{
-    return (struct people){c->labels, c->source->trail, c->people};
-}
-
 struct listing {
-    struct people people;
+    const struct changes_call *of;
     struct json_writer *j;
 };
 
@@ -209,7 +146,7 @@ static err list_one(void *self, const struct trail_hit *hit)
 {
     struct listing *l = self;
 
-    write_change(&l->people, hit, l->j);
+    write_change(l->of->labels, l->of->people, hit, l->j);
     return l->j->out->len > PAGE_BYTES_MAX ? ERR_CANCELLED : OK;
 }
 
@@ -247,7 +184,7 @@ static void write_covered(const struct changes_call *c, const struct trail_found
 static err list(struct changes_call *c)
 {
     struct json_writer j = json_to(&c->call->out);
-    struct listing to = {.people = people_of(c), .j = &j};
+    struct listing to = {.of = c, .j = &j};
     struct trail_found found;
     err e = trail_catch_up(c->source->trail, CATCH_UP_MS);
 
@@ -288,7 +225,7 @@ struct following { /* of one reader of events; the last of its two holders frees
     struct http_stream *stream;
     struct trail_follower follower;
     struct labels *labels;
-    struct people people;
+    bool people;
     struct arena arena; /* the filters */
     _Atomic int holders;
     _Atomic bool gone;
@@ -324,7 +261,7 @@ static err tell_one(void *self, const struct trail_hit *hit)
     struct writer out = {0};
     struct json_writer j = json_to(&out);
 
-    write_change(&f->people, hit, &j);
+    write_change(f->labels, f->people, hit, &j);
     err e = http_stream_event(f->stream, "change", writer_view(&out));
     writer_fini(&out);
     return e ? ERR_CANCELLED : OK;
@@ -363,7 +300,7 @@ void changes_route_follow(struct http_call *call)
     }
     struct following *f = xcalloc(1, sizeof(*f));
     f->labels = c.labels;
-    f->people = people_of(&c);
+    f->people = c.people;
     c.labels = NULL;
     keep_query(f, &c.query);
     trail_state(c.source->trail, &state);
@@ -460,6 +397,46 @@ void changes_route_stats(struct http_call *call)
     }
 }
 
+struct numbering { /* looks for the change of a record among its transaction's */
+    const struct ref *ref;
+    int64_t number; /* 0: not found */
+};
+
+static err number_of(void *self, const struct trail_hit *hit)
+{
+    struct numbering *n = self;
+    bool same = hit->origin.offset == n->ref->offset &&
+                hit->origin.partition == n->ref->partition &&
+                view_is(hit->origin.topic, n->ref->topic);
+
+    n->number = same ? hit->number : n->number;
+    return same ? ERR_CANCELLED : OK;
+}
+
+/* Its old values, when the database did not send them: the trail has to know its number. */
+static err recall(struct changes_call *c, const struct ref *ref, struct change *change)
+{
+    char lsn[LSN_TEXT_BYTES];
+    struct writer key = {0};
+    struct filter filters[2] = {{.kind = FILTER_TX}, {.kind = FILTER_KEY}};
+    struct trail_query query = {.filters = filters, .count = COUNT(filters)};
+    struct numbering n = {.ref = ref};
+    struct trail_found found;
+
+    if (!change_lacks_before(change)) {
+        return OK;
+    }
+    lsn_text(change->place.commit_lsn, lsn);
+    change_key_text(change, &key);
+    filters[0].value =
+        view_text(arena_format(&c->call->arena, "%" PRIu32 "@%s", change->place.xid, lsn));
+    filters[1].value = writer_view(&key);
+    err e = trail_find(c->source->trail, &query, number_of, &n, &found);
+    writer_fini(&key);
+    return e || !n.number ? e
+                          : trail_recall(c->source->trail, change, n.number, &c->call->arena);
+}
+
 /* One change by its record. */
 static err show_record(struct changes_call *c, const struct ref *ref)
 {
@@ -480,14 +457,14 @@ static err show_record(struct changes_call *c, const struct ref *ref)
                   " is no change, or retention has taken it",
                   VIEW_ARG(ref->topic), ref->partition, ref->offset);
     }
+    e = e ? e : recall(c, ref, &change);
     if (!e) {
-        struct people people = people_of(c);
         struct trail_hit hit = {.change = &change,
                                 .origin = {.source = view_text(c->source->name),
                                            .topic = ref->topic,
                                            .partition = ref->partition,
                                            .offset = ref->offset}};
-        write_change(&people, &hit, &j);
+        write_change(c->labels, c->people, &hit, &j);
     }
     trail_fetch_free(fetch);
     return e;

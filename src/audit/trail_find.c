@@ -15,6 +15,7 @@
 #define GROUP_LEAST 16
 #define GROUP_MOST 1024
 #define GROUP_BYTES_MAX (16u << 20) /* of values read ahead: then groups get smaller */
+#define RECALLS_MAX 5000            /* then a page ends, found or not */
 #define COLD_MEMORY_BYTES (4 << 20)
 
 struct candidate {
@@ -28,6 +29,7 @@ struct search {
     const struct trail_query *query;
     int64_t cursor; /* the last number given, or the query's */
     int64_t last_us;
+    int64_t recalls; /* changes whose old values were looked for */
     struct plan plan;
     err (*each)(void *self, const struct trail_hit *hit);
     void *self;
@@ -138,7 +140,7 @@ static err read_cold(struct search *s, const struct trail_block *b)
         }
         arena_reset(&s->arena);
         if (is_behind_cursor(s, b->first + at) &&
-            plan_match(&s->plan, &s->arena, &read.change)) {
+            plan_may_match(&s->plan, &s->arena, &read.change)) {
             s->places[s->count] = (struct trail_place){
                 .offset = read.offset,
                 .partition = read.partition,
@@ -176,6 +178,12 @@ static int by_place(const void *a, const void *b)
     return p->offset == q->offset ? 0 : p->offset < q->offset ? -1 : 1;
 }
 
+static err recall(struct search *s, struct change *change, int64_t number, struct arena *arena)
+{
+    s->recalls += change_lacks_before(change) ? 1 : 0;
+    return trail_recall(s->trail, change, number, arena);
+}
+
 /* Reads and decides. *large: so many bytes came that the rest was left. */
 static err read_group(struct search *s, struct candidate *group, size_t count, bool *large)
 {
@@ -195,16 +203,15 @@ static err read_group(struct search *s, struct candidate *group, size_t count, b
         arena_reset(&scratch);
         e = trail_fetch_one(s->fetch, &scratch, topic_of(s, &c->place), c->place.partition,
                             c->place.offset, &change, &found);
-        if (!e && found && s->plan.compares) {
-            e = trail_recall(s->trail, &change, c->number, &scratch);
-        }
-        if (e || !found || !plan_match(&s->plan, &scratch, &change)) {
+        if (e || !found || !plan_may_match(&s->plan, &scratch, &change)) {
             continue;
         }
-        if (s->query->recall && !s->plan.compares) {
-            e = trail_recall(s->trail, &change, c->number, &scratch);
+        if (s->plan.compares || s->query->recall) {
+            e = recall(s, &change, c->number, &scratch);
         }
-        c->change = change_copy(&s->arena, &change);
+        if (!e && plan_match(&s->plan, &scratch, &change)) {
+            c->change = change_copy(&s->arena, &change);
+        }
         *large = s->arena.bytes > GROUP_BYTES_MAX && count > 1;
     }
     arena_fini(&scratch);
@@ -247,6 +254,11 @@ static err give_group(struct search *s, struct candidate *group, size_t count)
             matched++;
             e = give(s, &group[i]);
         }
+    }
+    if (!e && !s->full && count && s->query->limit && s->recalls >= RECALLS_MAX) {
+        s->full = true;
+        s->cursor = group[count - 1].number;
+        s->last_us = group[count - 1].place.committed_us;
     }
     if (matched * 4 < count) {
         s->group = MIN(s->group * 2, (size_t)GROUP_MOST);
@@ -333,7 +345,7 @@ static void end_found(struct search *s, bool stopped)
 {
     struct trail_found *f = s->found;
 
-    if (!stopped || !f->count) {
+    if (!stopped || s->cursor == s->query->cursor) {
         return;
     }
     f->cursor = s->cursor;

@@ -17,6 +17,7 @@ static void forget(struct trail_index *index)
 {
     index->newest.is = (struct trail_block){.id = 1, .first = 1};
     index->newest.posting_count = 0;
+    memset(index->newest.heads, 0, NEWEST_CHAINS * sizeof(*index->newest.heads));
     index->block_count = index->table_count = 0;
 }
 
@@ -45,8 +46,9 @@ err trail_index_open(struct os *os, const char *path, view identity, size_t memo
     index->identity = text_of(identity);
     index->memory_bytes = MAX(memory_bytes, (size_t)MEMORY_LEAST);
     /* Half of it for the newest block's terms, which are copied twice to be written. */
-    index->terms_max =
-        MAX(index->memory_bytes / 2 / (3 * sizeof(uint64_t)), (size_t)TRAIL_TERMS_LEAST);
+    index->terms_max = MAX(index->memory_bytes / 2 / (3 * sizeof(uint64_t) + sizeof(uint32_t)),
+                           (size_t)TRAIL_TERMS_LEAST);
+    index->newest.heads = xcalloc(NEWEST_CHAINS, sizeof(*index->newest.heads));
     index->block_max = block_changes ? block_changes : TRAIL_BLOCK_MAX;
     assert(index->block_max <= TRAIL_BLOCK_MAX);
     pthread_mutex_init(&index->lock, NULL);
@@ -71,6 +73,8 @@ void trail_index_close(struct trail_index *index)
     free(index->blocks);
     free(index->newest.places);
     free(index->newest.postings);
+    free(index->newest.links);
+    free(index->newest.heads);
     free(index->path);
     free(index->identity);
     pthread_mutex_destroy(&index->lock);
@@ -150,6 +154,18 @@ static void count_change(struct trail_table *table, const struct trail_place *pl
     table->last_us = first ? place->committed_us : MAX(table->last_us, place->committed_us);
 }
 
+static void add_posting(struct newest *n, uint32_t term)
+{
+    uint32_t *head = &n->heads[term >> (32 - CHAIN_BITS)];
+
+    n->postings =
+        array_room(n->postings, n->posting_count, &n->posting_room, sizeof(*n->postings));
+    n->links = array_room(n->links, n->posting_count, &n->link_room, sizeof(*n->links));
+    n->postings[n->posting_count] = POSTING(term, n->is.count);
+    n->links[n->posting_count++] = *head;
+    *head = (uint32_t)n->posting_count;
+}
+
 bool trail_index_add(struct trail_index *index, const struct trail_place *place,
                      const uint32_t *terms, size_t count, struct trail_position at)
 {
@@ -162,9 +178,7 @@ bool trail_index_add(struct trail_index *index, const struct trail_place *place,
     n->places = array_room(n->places, n->is.count, &n->place_room, sizeof(*n->places));
     n->places[n->is.count] = *place;
     for (size_t i = 0; i < count; i++) {
-        n->postings =
-            array_room(n->postings, n->posting_count, &n->posting_room, sizeof(*n->postings));
-        n->postings[n->posting_count++] = POSTING(terms[i], n->is.count);
+        add_posting(n, terms[i]);
     }
     n->is.count++;
     n->is.from_us = is_first ? place->committed_us : MIN(n->is.from_us, place->committed_us);
@@ -201,6 +215,7 @@ err trail_index_write(struct trail_index *index)
         .end = n->is.end,
     };
     n->posting_count = 0;
+    memset(n->heads, 0, NEWEST_CHAINS * sizeof(*n->heads));
     pthread_mutex_unlock(&index->lock);
     return OK;
 }
@@ -252,14 +267,13 @@ static bool is_newest(const struct trail_index *index, const struct trail_block 
 static void scan_newest(const struct newest *n, const struct trail_need *need,
                         uint64_t bits[TRAIL_BITS])
 {
-    uint32_t a = need->terms[0], b = need->terms[need->count > 1 ? 1 : 0];
-    uint32_t c = need->terms[need->count > 2 ? 2 : 0];
-
-    for (size_t i = 0; i < n->posting_count; i++) {
-        uint32_t hash = (uint32_t)(n->postings[i] >> 16);
-        if (hash == a || hash == b || hash == c) {
-            uint16_t position = (uint16_t)n->postings[i];
-            bits[position / 64] |= UINT64_C(1) << position % 64;
+    for (size_t i = 0; i < need->count; i++) {
+        uint32_t term = need->terms[i];
+        for (uint32_t at = n->heads[term >> (32 - CHAIN_BITS)]; at; at = n->links[at - 1]) {
+            if (n->postings[at - 1] >> 16 == term) {
+                uint16_t position = (uint16_t)n->postings[at - 1];
+                bits[position / 64] |= UINT64_C(1) << position % 64;
+            }
         }
     }
 }

@@ -9,11 +9,16 @@
 #include "audit/sqlite.h"
 #include "audit/trail_index.h"
 
+#define CHAIN_BITS 18
+#define NEWEST_CHAINS ((size_t)1 << CHAIN_BITS)
+
 struct newest { /* the block that is not in the file yet */
     struct trail_block is;
     struct trail_place *places;
     uint64_t *postings;
-    size_t place_room, posting_count, posting_room;
+    uint32_t *links; /* of each posting: the one before in its chain, counted from 1 */
+    uint32_t *heads; /* NEWEST_CHAINS of them, by the upper bits of the hash */
+    size_t place_room, posting_count, posting_room, link_room;
 };
 
 struct trail_index {

@@ -143,7 +143,11 @@ static void need_of(struct plan *plan, size_t at)
         need_changed(plan, f);
         break;
     case FILTER_BEFORE:
-        need_or_wide(plan, TERM_BEFORE, f->name, or_null(f->value));
+        n = need(plan);
+        may_be(n, term_hash(TERM_BEFORE, f->name, or_null(f->value)));
+        may_be(n, term_hash(TERM_CHANGED, VIEW(""), VIEW("")));
+        may_be(n, wide());
+        plan->compares = true;
         break;
     case FILTER_AFTER:
         need_or_wide(plan, TERM_AFTER, f->name, or_null(f->value));
@@ -584,6 +588,22 @@ static bool filter_matches(const struct plan *plan, size_t at, struct arena *are
         return change->place.commit_lsn <= (uint64_t)f->number;
     }
     return false;
+}
+
+static bool is_of_old(const struct filter *f)
+{
+    return f->kind == FILTER_CHANGED || f->kind == FILTER_BEFORE;
+}
+
+bool plan_may_match(const struct plan *plan, struct arena *arena, const struct change *change)
+{
+    for (size_t i = 0; i < plan->count; i++) {
+        const struct filter *f = &plan->filters[i];
+        if (!is_of_old(f) && filter_matches(plan, i, arena, change) == f->is_not) {
+            return false;
+        }
+    }
+    return true;
 }
 
 bool plan_match(const struct plan *plan, struct arena *arena, const struct change *change)

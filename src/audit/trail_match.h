@@ -26,6 +26,8 @@ void plan_fini(struct plan *plan);
 /* False: the change at this place is not meant. True: it has to be read. */
 bool plan_place(const struct plan *plan, const struct trail_place *place,
                 const struct trail_table *table);
+/* As plan_match, but for what takes old values: false means no without looking for them. */
+bool plan_may_match(const struct plan *plan, struct arena *arena, const struct change *change);
 bool plan_match(const struct plan *plan, struct arena *arena, const struct change *change);
 /* Does a hold b, as PostgreSQL's jsonb @> has it? */
 bool json_contains(const struct json *a, const struct json *b);

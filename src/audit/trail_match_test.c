@@ -14,7 +14,10 @@
 
 #define TEXT(literal)                                                                          \
     {                                                                                          \
-        VALUE_TEXT, VIEW(literal)                                                              \
+        VALUE_TEXT,                                                                            \
+        {                                                                                      \
+            (const uint8_t *)(literal), sizeof(literal) - 1                                    \
+        }                                                                                      \
     }
 #define NONE(kind)                                                                             \
     {                                                                                          \

@@ -170,8 +170,9 @@ static err export_pages(struct cli *cli, const char *query, struct exporting *x)
         struct json *page = NULL;
         page_cli.arena = (struct arena){0};
         e = cli_ask(&page_cli, "GET",
-                    cli_path(&page_cli, "/api/v1/changes?limit=1000&order=oldest%s%s%s", query,
-                             cursor[0] ? "&cursor=" : "", cursor),
+                    cli_path(&page_cli,
+                             "/api/v1/changes?limit=1000&order=oldest&recall=false%s%s%s",
+                             query, cursor[0] ? "&cursor=" : "", cursor),
                     (view){0}, &page);
         const struct json *list = e ? NULL : json_get(page, "changes");
         for (const struct json *in = list ? list->inside : NULL; in && !e; in = in->next) {
@@ -231,7 +232,8 @@ const struct command change_export = {
     .verb = "export",
     .words = "[WORDS]...",
     .help = "changes as CSV, JSON or SQL, the oldest first",
-    .more = "Words as in `tidemark change ls`.\n"
+    .more = "Words as in `tidemark change ls`. It gives what the database said: old values\n"
+            "that it did not send are null.\n"
             "  tidemark change export --source shop --format csv table orders --out orders.csv",
     .run = run_export,
     .options = export_options,

@@ -76,17 +76,12 @@ static const struct json *member(const struct json *object, view name)
     return NULL;
 }
 
-/* The business's word for a value, else the value. side: before or after. What the database did
- * not say of before may be known from the change before (derived). */
+/* The business's word for a value, else the value. side: before or after. */
 static view value_words(struct cli *cli, const struct json *change, const char *side, view name)
 {
     const struct json *words = member(json_get(json_get(change, "labels"), side), name);
-    const struct json *derived = member(json_get(change, "derived"), name);
     const struct json *value = member(json_get(change, side), name);
 
-    if (derived && !strcmp(side, "before")) {
-        return story_value(cli, derived);
-    }
     return words ? words->text : value ? story_value(cli, value) : VIEW("(unknown)");
 }
 
@@ -127,13 +122,11 @@ static view changes_words(struct cli *cli, const struct json *change)
     if (view_is_text(json_word(change, "operation"), "message")) {
         return json_word(change, "content");
     }
-    const struct json *derived = json_get(change, "derived");
-    changed = derived ? derived : changed;
-    bool both = derived || (changed && changed->kind == JSON_ARRAY);
+    bool both = changed && changed->kind == JSON_ARRAY;
     for (const struct json *in = both ? changed->inside : NULL; in; in = in->next) {
-        view column = derived ? in->name : in->text, name = column_words(change, column);
-        view old = value_words(cli, change, "before", column);
-        view new = value_words(cli, change, "after", column);
+        view name = column_words(change, in->text);
+        view old = value_words(cli, change, "before", in->text);
+        view new = value_words(cli, change, "after", in->text);
         write_format(&out, "%s%.*s %.*s → %.*s", out.len ? ", " : "", VIEW_ARG(name),
                      VIEW_ARG(old), VIEW_ARG(new));
     }
