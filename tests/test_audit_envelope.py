@@ -167,6 +167,21 @@ def test_with_schemas_on_each_record_says_what_it_is_made_of(server, database):
     assert row["ts3"]["name"] == "io.debezium.time.Timestamp" and row["h"]["type"] == "map"
 
 
+def test_a_source_may_choose_other_modes_and_its_changes_stay_exact(server, database):
+    make_everything(database)
+    capture(server, database, decimals="string", binaries="hex", intervals="string", hstores="json", times="connect")
+    insert_everything(database)
+    [(_, value, header)] = records(server, f"{database.name}.public.everything", 1)
+    forms = {"n": "22.2200", "n2": "22.2200", "nan": "NaN", "m": "-1234.11", "by": "0102ff", "iv": "P1Y2M3DT4H5M6.78S",
+             "h": '{"a":"1","b":null}', "ts": 1478267490123, "t3": 49890123, "d": 17109, "na": ["1.20", "3.40"]}
+    assert {name: value["after"][name] for name in forms} == forms
+    assert header["tidemark"]["times"] == "connect" and header["tidemark"]["exact"]["after"]["ts"] == "2016-11-04 13:51:30.123456"
+    [change] = changes(server, database.name, 1)
+    shown = change["after"]
+    assert (shown["ts"], shown["iv"], shown["by"]) == ("2016-11-04 13:51:30.123456", "1 year 2 mons 3 days 04:05:06.78", "\\x0102ff")
+    assert shown["h"] == '"a"=>"1", "b"=>NULL' and shown["m"] == "-$1,234.11"
+
+
 def test_messages_and_transactions_have_topics_of_their_own(server, database):
     database.sql("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY)")
     capture(server, database, messages=True, transactions=True)
