@@ -48,7 +48,8 @@ static view unescaped(struct arena *arena, view field)
 
 err line_parse(struct arena *arena, view line, struct value *values, int count)
 {
-    bool escapes = line.len && memchr(line.at, '\\', line.len);
+    line = line.at ? line : VIEW("");
+    bool escapes = memchr(line.at, '\\', line.len);
     const uint8_t *at = line.at, *end = line.at + line.len;
 
     for (int i = 0; i < count; i++) {
