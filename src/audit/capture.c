@@ -103,7 +103,7 @@ err capture_writers_open(struct capture *c)
     c->open = (struct round){.to = end.to};
     c->cut = CUT_NONE;
     c->in_transaction = false;
-    c->keepalive_lsn = c->received_lsn = 0;
+    c->keepalive_lsn = c->received_lsn = c->asked_lsn = 0;
     c->cut_ns = 0;
     err e = secrets_mask_key(c->audit, c->source->name, key);
     e = e ? e : rules_new(o->ignore, o->mask, key, &c->rules);
@@ -142,6 +142,7 @@ static err on_item(struct capture *c, const struct pg_stream_item *item)
         return e;
     }
     c->keepalive_lsn = item->wal_end;
+    c->asked_lsn = item->reply_requested ? item->wal_end : c->asked_lsn;
     return item->reply_requested ? capture_report(c, true) : OK;
 }
 
@@ -187,7 +188,8 @@ static int64_t wait_ms(const struct capture *c)
     if (c->source->options.heartbeat_ms) {
         due = MIN(due, c->heartbeat_due_ns);
     }
-    return due <= now ? 1 : MIN((due - now) / 1000000 + 1, 1000);
+    /* what is due and was not possible just now waits for an event, or a little */
+    return due <= now ? 20 : MIN((due - now) / 1000000 + 1, 1000);
 }
 
 /* Nothing came: what there is goes out at once. While a flush is under way the next one gathers

@@ -71,6 +71,8 @@ static err close_round(struct capture *c)
     s->notes = c->notes;
     c->notes = (struct chunk_notes){0};
     s->ends_snapshot = c->snapshot_done;
+    c->closed = c->open; /* its changes are counted by workers of a snapshot, too */
+    c->open = (struct round){.to = c->closed.to};
     pthread_mutex_unlock(&c->notes_lock);
     err e = c->writer ? lane_flush(c->writer) : OK;
     if (e) {
@@ -79,13 +81,11 @@ static err close_round(struct capture *c)
     arena_reset(&s->arena);
     size_t count = lanes_cut(c->lanes, &s->arena, &ranges, &c->generation);
     s->seal = (struct seal){.from = c->sealed_from,
-                            .to = c->open.to,
-                            .changes = c->open.changes,
-                            .transactions = c->open.transactions,
+                            .to = c->closed.to,
+                            .changes = c->closed.changes,
+                            .transactions = c->closed.transactions,
                             .ranges = ranges,
                             .range_count = count};
-    c->closed = c->open;
-    c->open = (struct round){.to = c->closed.to};
     c->cut = CUT_STORING;
     c->cut_ns = c->os->tick_ns(c->os);
     return capture_step(c);
@@ -100,9 +100,11 @@ static bool has_notes(struct capture *c)
     return any || c->snapshot_done;
 }
 
+/* Somebody waits for a seal: a reader, or the server, which asks before it stops. */
 static bool is_wanted(const struct capture *c)
 {
-    return atomic_load(&c->source->wanted_lsn) > c->sealed_from;
+    return atomic_load(&c->source->wanted_lsn) > c->sealed_from ||
+           c->asked_lsn > c->sealed_from;
 }
 
 err capture_cut(struct capture *c, bool now)

@@ -99,6 +99,7 @@ struct capture {
     struct sealing sealing;
     int64_t cut_ns;         /* when the last cut was made */
     uint64_t keepalive_lsn; /* everything before it has been read */
+    uint64_t asked_lsn;     /* the server wants to hear that this is flushed */
     uint64_t received_lsn, flushed_lsn;
     int64_t report_due_ns, heartbeat_due_ns, publish_due_ns;
 
