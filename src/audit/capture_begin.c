@@ -34,6 +34,11 @@ err capture_control(struct capture *c)
     return source_connect(c->source, APPLICATION, &c->control);
 }
 
+static bool is_ending(void *self)
+{
+    return capture_is_ending(self);
+}
+
 static err open_stream(struct capture *c)
 {
     const struct source_options *o = &c->source->options;
@@ -44,7 +49,11 @@ static err open_stream(struct capture *c)
 
     pg_close(c->stream);
     c->stream = NULL;
-    return pg_open(&target, &c->stream);
+    err e = pg_open(&target, &c->stream);
+    if (!e) {
+        pg_watch(c->stream, is_ending, c); /* a new slot may have to wait for long */
+    }
+    return e;
 }
 
 void capture_disconnect(struct capture *c)

@@ -18,6 +18,7 @@
 
 #define PG_LIBRARY "libpq.so.5"
 #define CONNECT_MS 10000
+#define WATCH_MS 200      /* how often a watched query asks whether it is to end */
 #define PARAMETERS_MAX 64 /* of a query */
 
 /* Of the walsender, which formats the values; and never to be timed out by a role's setting. */
@@ -300,6 +301,43 @@ static err take_result(struct pg *pg, PGresult *take_result, struct pg_rows **ro
     return OK;
 }
 
+void pg_watch(struct pg *pg, bool (*ends)(void *self), void *self)
+{
+    pg->ends = ends;
+    pg->ends_self = self;
+}
+
+/* As PQexec, but not deaf. Cancelled again and again: the first time may come too early. */
+static PGresult *exec_watched(struct pg *pg, const char *sql)
+{
+    PGresult *last = NULL;
+
+    if (!pg->lib.sendQuery(pg->connection, sql)) {
+        return NULL;
+    }
+    for (;;) {
+        struct pollfd socket = {.fd = pg_socket(pg), .events = POLLIN};
+        while (pg->lib.isBusy(pg->connection)) {
+            if (poll(&socket, 1, WATCH_MS) == 0 && pg->ends(pg->ends_self)) {
+                pg_cancel(pg);
+            }
+            if (!pg->lib.consumeInput(pg->connection)) {
+                break; /* what comes now says why */
+            }
+        }
+        PGresult *next = pg->lib.getResult(pg->connection);
+        if (!next) {
+            return last;
+        }
+        pg->lib.clear(last);
+        last = next;
+        ExecStatusType status = pg->lib.resultStatus(last);
+        if (status == PGRES_COPY_OUT || status == PGRES_COPY_IN || status == PGRES_COPY_BOTH) {
+            return last;
+        }
+    }
+}
+
 err pg_query(struct pg *pg, const char *sql, const view *parameters, size_t count,
              struct pg_rows **rows)
 {
@@ -309,7 +347,8 @@ err pg_query(struct pg *pg, const char *sql, const view *parameters, size_t coun
     assert(count <= PARAMETERS_MAX);
     assert(!pg->streams);
     if (!count) {
-        return take_result(pg, pg->lib.exec(pg->connection, sql), rows);
+        PGresult *result = pg->ends ? exec_watched(pg, sql) : pg->lib.exec(pg->connection, sql);
+        return take_result(pg, result, rows);
     }
     for (size_t i = 0; i < count; i++) {
         values[i] = parameters[i].at ? arena_text(&arena, parameters[i]) : NULL;

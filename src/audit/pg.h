@@ -32,6 +32,9 @@ const char *pg_parameter(const struct pg *pg, const char *name); /* ParameterSta
 bool pg_is_alive(const struct pg *pg);
 const char *pg_sqlstate(const struct pg *pg); /* of the last error: "23505"; "" */
 void pg_cancel(struct pg *pg);                /* what runs there now; any thread */
+/* While a query is waited for, ends is asked a few times a second; true cancels the query:
+ * ERR_CANCELLED. For what may wait for ever, as the making of a slot does. */
+void pg_watch(struct pg *pg, bool (*ends)(void *self), void *self);
 int pg_socket(const struct pg *pg);
 int pg_backend_pid(const struct pg *pg); /* as the start of the connection told it */
 

@@ -24,6 +24,8 @@
     X(freeCancel)                                                                              \
     X(cancel)                                                                                  \
     X(exec)                                                                                    \
+    X(sendQuery)                                                                               \
+    X(isBusy)                                                                                  \
     X(execParams)                                                                              \
     X(getResult)                                                                               \
     X(clear)                                                                                   \
@@ -59,6 +61,8 @@ struct pg {
     char *received; /* by pg_stream_next, libpq's; the payload shown last points into it */
     char sqlstate[6];
     bool streams;
+    bool (*ends)(void *self); /* pg_watch; NULL: nobody watches */
+    void *ends_self;
 };
 
 struct pg_rows {

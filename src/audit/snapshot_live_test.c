@@ -103,6 +103,29 @@ static void server_errors_have_kind_code_and_words(void **state)
     assert_string_equal(pg_sqlstate(pg), "");
 }
 
+static bool ends_at_once(void *self)
+{
+    return ++*(int *)self > 0;
+}
+
+static void a_watched_query_does_not_wait_for_ever(void **state)
+{
+    struct pg *waits = replication();
+    struct setup_slot slot;
+    int asked = 0;
+
+    (void)state;
+    must(pg_run(pg, "BEGIN; SELECT pg_current_xact_id()")); /* which a new slot waits for */
+    pg_watch(waits, ends_at_once, &asked);
+    assert_int_equal(setup_slot(waits, "live", &slot), ERR_CANCELLED);
+    assert_true(asked > 0);
+    must(pg_run(pg, "ROLLBACK"));
+    asked = -1000000;
+    must(setup_slot(waits, "live", &slot)); /* the connection is as good as before */
+    pg_close(waits);
+    must(setup_slot_drop(pg, "live"));
+}
+
 struct lines {
     int count, most;
     struct writer text;
@@ -664,6 +687,7 @@ int main(void)
         cmocka_unit_test_setup(a_copy_that_is_given_up_leaves_the_connection_usable,
                                need_server),
         cmocka_unit_test_setup(copies_go_in, need_server),
+        cmocka_unit_test_setup(a_watched_query_does_not_wait_for_ever, need_server),
         cmocka_unit_test_setup(tables_are_told_with_what_they_lack, need_server),
         cmocka_unit_test_setup(a_plan_run_twice_changes_nothing, need_server),
         cmocka_unit_test_setup(the_context_function_comes_and_goes, need_server),
