@@ -27,11 +27,16 @@ static err first_commit(struct trail *trail, const struct filter *filter, uint64
 static err until_time(struct trail *trail, int64_t ms, struct moment *out)
 {
     struct filter later = {.kind = FILTER_SINCE, .number = (ms + 1) * MS_US};
+    struct trail_state state;
     uint64_t commit_lsn;
-    err e = first_commit(trail, &later, &commit_lsn);
 
+    trail_state(trail, &state); /* before the search: what comes after it may be later */
+    err e = first_commit(trail, &later, &commit_lsn);
     out->at_ms = ms;
-    out->lsn = commit_lsn ? commit_lsn - 1 : UINT64_MAX;
+    out->lsn = commit_lsn ? commit_lsn - 1 : state.lsn;
+    if (!out->lsn) {
+        out->lsn = UINT64_MAX; /* it has taken in no seal since it was opened: all is older */
+    }
     return e;
 }
 
@@ -45,7 +50,8 @@ err moment_parse(struct trail *trail, view source, view text, int64_t now_ms,
                  struct moment *out)
 {
     struct point point = {.kind = POINT_LATEST};
-    err e = text.len ? point_parse(text, now_ms, &point) : OK;
+    bool now = !text.len || view_is_text(text, "now");
+    err e = now ? OK : point_parse(text, now_ms, &point);
 
     *out = MOMENT_NOW;
     if (e) {

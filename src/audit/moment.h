@@ -17,7 +17,8 @@ struct moment {
 };
 #define MOMENT_NOW ((struct moment){UINT64_MAX, -1})
 
-/* A null or empty text is now. INVALID says which points there are. May block. */
+/* A time is exact up to where the trail is: trail_catch_up() first. A null or empty text is
+ * now. INVALID says which points there are. May block. */
 MUST_CHECK err moment_parse(struct trail *trail, view source, view text, int64_t now_ms,
                             struct moment *out);
 

@@ -566,6 +566,10 @@ static void a_time_means_the_state_before_what_came_after(void **state)
                                   BEGIN_US / 1000 + 60000, &moment),
                      OK);
     assert_int_equal(moment.lsn, UINT64_MAX);
+    assert_int_equal(moment_parse(w->source.trail, VIEW("shop"), VIEW("-1s"),
+                                  BEGIN_US / 1000 + 60000, &moment),
+                     OK);
+    assert_int_equal(moment.lsn, w->lsn); /* all that is sealed, and nothing that comes */
     assert_int_equal(
         moment_parse(w->source.trail, VIEW("shop"), VIEW("lsn:other/0/1"), 0, &moment),
         ERR_INVALID);
