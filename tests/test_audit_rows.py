@@ -127,6 +127,9 @@ def test_row_and_table_are_given_as_they_were_then(shop):
         ["42", "1", "pending", "19.90", 'a "b", c']]
     assert shop.told("row", "export", "shop.public.orders", "--format", "json") == \
         '{"id":7,"customer":null,"status":null,"total":null,"note":null}\n'
+    shop.server.restart()
+    assert shop.told("row", "export", "shop.public.orders", "--at", then) == table
+    assert shop.told("row", "export", "shop.public.orders", "--at", "-1ms").count("\n") == 2
     difference = shop.told("row", "diff", "row:shop.public.orders/42", "--from", then)
     assert "does not exist" in difference and "pending" in difference
 
