@@ -29,6 +29,7 @@ struct search {
     const struct trail_query *query;
     int64_t cursor; /* the last number given, or the query's */
     int64_t last_us;
+    int64_t gone_us; /* of the newest change whose record is there no more; 0: none met */
     int64_t recalls; /* changes whose old values were looked for */
     struct plan plan;
     err (*each)(void *self, const struct trail_hit *hit);
@@ -203,6 +204,9 @@ static err read_group(struct search *s, struct candidate *group, size_t count, b
         arena_reset(&scratch);
         e = trail_fetch_one(s->fetch, &scratch, topic_of(s, &c->place), c->place.partition,
                             c->place.offset, &change, &found);
+        if (!e && !found) {
+            s->gone_us = MAX(s->gone_us, c->place.committed_us);
+        }
         if (e || !found || !plan_may_match(&s->plan, &scratch, &change)) {
             continue;
         }
@@ -345,6 +349,7 @@ static void end_found(struct search *s, bool stopped)
 {
     struct trail_found *f = s->found;
 
+    f->from_us = MAX(f->from_us, MIN(s->gone_us, f->until_us)); /* before it not all is there */
     if (!stopped || s->cursor == s->query->cursor) {
         return;
     }

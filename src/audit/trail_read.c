@@ -440,6 +440,7 @@ err trail_fetch_one(struct trail_fetch *fetch, struct arena *arena, view topic,
                     int32_t partition, int64_t offset, struct change *out, bool *found)
 {
     struct kept *k = kept_of(fetch, topic, partition);
+    struct partition_ends ends;
     struct record record;
     err e = OK;
 
@@ -447,6 +448,10 @@ err trail_fetch_one(struct trail_fetch *fetch, struct arena *arena, view topic,
     k->used = ++fetch->calls;
     if (!k->bytes.partition) {
         return OK;
+    }
+    partition_ends(k->bytes.partition, &ends);
+    if (offset < ends.start) {
+        return OK; /* retention has taken it */
     }
     e = fetch_record(fetch, k, offset, &record, found);
     return e || !*found ? e : record_change(fetch->ledger, arena, &record, out, found);

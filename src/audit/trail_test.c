@@ -531,6 +531,44 @@ static void old_blocks_turn_cold_and_are_still_searched(void **state)
     assert_true(search_at_random(w, 60));
 }
 
+static void trim(struct world *w, struct topic *topic, int partition)
+{
+    struct partition_ends ends;
+
+    partition_ends(topic_partition(topic, partition), &ends);
+    struct log_change change = {.kind = LOG_TRIM,
+                                .topic = topic,
+                                .partition = partition,
+                                .offset = ends.high / 2,
+                                .internal = true};
+    assert_int_equal(records_change(w->log, &change), OK);
+}
+
+static void what_retention_took_is_left_out_and_not_called_covered(void **state)
+{
+    struct world *w = *state;
+    struct answer *a = xcalloc(1, sizeof(*a));
+    struct trail_query query = {.count = 0};
+    struct trail_found found;
+
+    fill(w, 1000);
+    open_trail(w);
+    for (int i = 0; i < TABLES * PARTITIONS; i++) {
+        trim(w, w->topics[i / PARTITIONS], i % PARTITIONS);
+    }
+    for (int again = 0; again < 2; again++) {
+        a->count = 0;
+        assert_int_equal(trail_find(w->trail, &query, take, a, &found), OK);
+        assert_in_range(a->count, 350, 650);
+        assert_true(found.from_us > w->model[300]->place.committed_us);
+        assert_int_equal(found.until_us, w->model[w->count - 1]->place.committed_us);
+        trail_close(w->trail); /* and of an index that never saw it */
+        assert_int_equal(unlink(w->path), 0);
+        open_trail(w);
+    }
+    free(a);
+}
+
 static void *search_on(void *self)
 {
     struct world *w = self;
@@ -687,6 +725,7 @@ int main(void)
         TEST(a_view_that_is_no_database_is_built_anew),
         TEST(damage_found_by_a_search_is_said_and_mended),
         TEST(old_blocks_turn_cold_and_are_still_searched),
+        TEST(what_retention_took_is_left_out_and_not_called_covered),
         TEST(searches_while_changes_come_see_whole_beginnings),
         TEST(a_follower_is_told_each_change_once_and_let_go_at_the_end),
         TEST(counts_are_of_all_changes),
