@@ -24,6 +24,11 @@ static struct setup_ask ask_of(const struct capture *c)
                               .publication = o->publication};
 }
 
+static bool is_ending(void *self)
+{
+    return capture_is_ending(self);
+}
+
 err capture_control(struct capture *c)
 {
     if (c->control && pg_is_alive(c->control)) {
@@ -31,12 +36,11 @@ err capture_control(struct capture *c)
     }
     pg_close(c->control);
     c->control = NULL;
-    return source_connect(c->source, APPLICATION, &c->control);
-}
-
-static bool is_ending(void *self)
-{
-    return capture_is_ending(self);
+    err e = source_connect(c->source, APPLICATION, &c->control);
+    if (!e) {
+        pg_watch(c->control, is_ending, c); /* locks may have to be waited for */
+    }
+    return e;
 }
 
 static err open_stream(struct capture *c)

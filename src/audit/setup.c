@@ -14,6 +14,9 @@
     "publish = 'insert, update, delete, truncate', publish_via_partition_root = true"
 #define OPTIONS_INSERTS "publish = 'insert, truncate', publish_via_partition_root = true"
 
+/* An ALTER TABLE that waits for its lock has everybody else wait behind it. */
+#define LOCK_MS "2000"
+
 struct planner {
     struct pg *pg;
     const struct setup_ask *ask;
@@ -338,7 +341,7 @@ err setup_drop_plan(struct pg *pg, const struct setup_ask *ask, struct arena *ar
 err setup_run(struct pg *pg, const struct setup_plan *plan)
 {
     size_t count = plan->count - (plan->makes_slot ? 1 : 0);
-    err e = count ? pg_run(pg, "BEGIN") : OK;
+    err e = count ? pg_run(pg, "BEGIN; SET LOCAL lock_timeout = " LOCK_MS) : OK;
 
     for (size_t i = 0; i < count && !e; i++) {
         e = pg_query(pg, plan->steps[i].sql, NULL, 0, NULL);

@@ -72,7 +72,8 @@ MUST_CHECK err setup_drop_plan(struct pg *pg, const struct setup_ask *ask, struc
 /* Schema tidemark with context(json text), for people without a package; and its removal. */
 MUST_CHECK err setup_context_plan(struct pg *pg, bool remove, struct arena *arena,
                                   struct setup_plan *out);
-/* All in one transaction but the slot's step. */
+/* All in one transaction but the slot's step. BUSY: a table is locked for longer than an
+ * application should wait behind us. */
 MUST_CHECK err setup_run(struct pg *pg, const struct setup_plan *plan);
 /* [{"sql", "why"}], and as a script with the reasons as comments. */
 void setup_to_json(const struct setup_plan *plan, struct json_writer *j);

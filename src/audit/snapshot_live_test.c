@@ -263,6 +263,28 @@ static void tables_are_told_with_what_they_lack(void **state)
     arena_fini(&arena);
 }
 
+static void a_plan_does_not_wait_for_a_lock_for_long(void **state)
+{
+    struct arena arena = {0};
+    struct setup_plan plan;
+    struct setup_ask asked = shop_ask;
+    struct pg *other = NULL;
+
+    (void)state;
+    make_shop();
+    asked.keyless = SETUP_FULL;
+    must(setup_plan(pg, &asked, &arena, &plan));
+    must(pg_open(&(struct pg_target){.url = url}, &other));
+    must(pg_run(other, "BEGIN; LOCK TABLE live.loose IN ROW EXCLUSIVE MODE"));
+    assert_int_equal(setup_run(pg, &plan), ERR_BUSY);
+    assert_non_null(strstr(fault_here.text, "loose"));
+    pg_close(other);
+    must(setup_run(pg, &plan));
+    must(setup_drop_plan(pg, &asked, &arena, &plan));
+    must(setup_run(pg, &plan));
+    arena_fini(&arena);
+}
+
 static void the_context_function_comes_and_goes(void **state)
 {
     struct arena arena = {0};
@@ -690,6 +712,7 @@ int main(void)
         cmocka_unit_test_setup(a_watched_query_does_not_wait_for_ever, need_server),
         cmocka_unit_test_setup(tables_are_told_with_what_they_lack, need_server),
         cmocka_unit_test_setup(a_plan_run_twice_changes_nothing, need_server),
+        cmocka_unit_test_setup(a_plan_does_not_wait_for_a_lock_for_long, need_server),
         cmocka_unit_test_setup(the_context_function_comes_and_goes, need_server),
         cmocka_unit_test_setup(an_exported_snapshot_gives_each_row_once, need_server),
         cmocka_unit_test_setup(finished_chunks_are_not_read_again, need_server),
