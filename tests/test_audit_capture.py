@@ -225,6 +225,8 @@ def test_a_lost_slot_is_a_gap_that_only_a_person_accepts(server, database):
     database.sql("INSERT INTO t VALUES (2)")
     shop.wait_for("t", after_is("id", 2))
     shop.post("pause")
+    until(lambda: database.sql("SELECT active FROM pg_replication_slots WHERE slot_name = 'tidemark_shop'") == [("f",)],
+          "the slot is let go")
     database.sql("SELECT pg_drop_replication_slot('tidemark_shop')")
     database.sql("INSERT INTO t VALUES (3)")
     shop.post("resume")
