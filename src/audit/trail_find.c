@@ -15,7 +15,7 @@
 #define GROUP_LEAST 16
 #define GROUP_MOST 1024
 #define GROUP_BYTES_MAX (16u << 20) /* of values read ahead: then groups get smaller */
-#define RECALLS_MAX 5000            /* then a page ends, found or not */
+#define RECALLS_MAX 1000            /* then a page ends, found or not */
 #define COLD_MEMORY_BYTES (4 << 20)
 
 struct candidate {
