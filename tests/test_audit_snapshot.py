@@ -200,6 +200,20 @@ def test_a_table_is_read_anew_while_it_is_written(server, database):
     assert any(value and value["op"] == "r" for _, value in found)
 
 
+def test_a_stop_does_not_wait_for_the_slot(server, database):
+    """Making one waits for every open transaction: the server must end all the same, and begin again later."""
+    make_orders(database, 10)
+    with database.session() as idle:
+        idle.sql("BEGIN; UPDATE orders SET n = 1")
+        create(server, database.url)
+        wait_for("the wait", lambda: "waits for transactions" in source(server)["words"])
+        server.restart()
+        idle.sql("COMMIT")
+    wait_running(server)
+    wait_captured(server, database)
+    assert folded(records(server, "shop.public.orders")) == table(database)
+
+
 def test_a_slot_that_was_made_by_hand_is_used(server, database):
     make_orders(database, 5000)
     database.sql("CREATE PUBLICATION tidemark_shop FOR TABLE orders")
