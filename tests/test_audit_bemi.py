@@ -19,7 +19,9 @@ SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "support", "be
 def sink(database, server, postgres_cluster, database_names):
     database.sql("CREATE TABLE todo (id serial PRIMARY KEY, task text, done bool); ALTER TABLE todo REPLICA IDENTITY FULL")
     target = Database(postgres_cluster, next(database_names))
-    yield Sink(database, target, server)
+    made = Sink(database, target, server)
+    yield made
+    made.remove()
     target.drop()
 
 

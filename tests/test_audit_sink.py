@@ -1,9 +1,12 @@
 """The changes table that Bemi's packages read, kept in a PostgreSQL of the user's choice: all of it, and once."""
 
+import itertools
 import json
 import time
 
 import pytest
+from support.postgres import Database
+from support.server import Server
 
 SECONDS = 30  # generous: a busy machine
 COLUMNS = {"id": "uuid", "created_at": "timestamp with time zone", "database": "character varying",
@@ -23,14 +26,23 @@ def until(ask, wanted, seconds=SECONDS):
 
 
 class Sink:
+    numbers = itertools.count(1)
+
     def __init__(self, database, target, server):
-        self.database, self.target, self.server = database, target, server
+        self.database, self.target, self.server, self.name = database, target, server, f"shop{next(self.numbers)}"
 
     def create(self, **options):
         made = self.server.ask("POST", "/api/v1/sources", {
-            "name": "shop", "options": {"url": self.database.url, "sink": self.target.url, **options}})
+            "name": self.name, "options": {"url": self.database.url, "sink": self.target.url, **options}})
         assert made.status == 201, made.body
-        until(lambda: self.server.get("/api/v1/sources/shop").json()["state"], "running")
+        until(lambda: self.show()["state"], "running")
+
+    def show(self):
+        return self.server.get(f"/api/v1/sources/{self.name}").json()
+
+    def remove(self):
+        if self.server.running():
+            self.server.ask("DELETE", f"/api/v1/sources/{self.name}")
 
     def ask(self, sql):
         return self.target.sql(sql)
@@ -43,19 +55,41 @@ class Sink:
         return self.ask(f"SELECT {columns} FROM changes WHERE {where} ORDER BY committed_at, position, primary_key")
 
 
+@pytest.fixture(scope="module")
+def shared(binary, tmp_path_factory):
+    """A server for the tests that leave it alone."""
+    folder = tmp_path_factory.mktemp("sink")
+    server = Server(binary, folder / "data", runtime=folder / "runtime").start()
+    yield server
+    server.stop()
+
+
 @pytest.fixture
 def target(postgres_cluster, database_names):
-    from support.postgres import Database
     made = Database(postgres_cluster, next(database_names))
     yield made
     made.drop()
 
 
+TODO = "CREATE TABLE todo (id int PRIMARY KEY, task text, done bool, price numeric, at timestamp, names text[]); " \
+       "ALTER TABLE todo REPLICA IDENTITY FULL"
+
+
 @pytest.fixture
-def sink(database, target, server):
-    database.sql("CREATE TABLE todo (id int PRIMARY KEY, task text, done bool, price numeric, at timestamp, names text[])")
-    database.sql("ALTER TABLE todo REPLICA IDENTITY FULL")
-    return Sink(database, target, server)
+def sink(database, target, shared):
+    database.sql(TODO)
+    made = Sink(database, target, shared)
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def own(database, target, server):
+    """One on a server of its own."""
+    database.sql(TODO)
+    made = Sink(database, target, server)
+    yield made
+    made.remove()
 
 
 def test_rows_are_what_bemi_makes_of_them(sink):
@@ -129,42 +163,43 @@ def test_snapshots_stay_out_and_masks_hold(sink):
     assert "secret" not in sink.rows("after::text")[0][0]
 
 
-def test_a_table_in_the_same_database_does_not_feed_on_itself(database, server):
+def test_a_table_in_the_same_database_does_not_feed_on_itself(database, shared):
     database.sql("CREATE TABLE todo (id int PRIMARY KEY)")
-    sink = Sink(database, database, server)
+    sink = Sink(database, database, shared)
     sink.create()
     database.sql("INSERT INTO todo VALUES (1)")
     until(sink.count, 1)
     database.sql("INSERT INTO todo VALUES (2)")
     until(sink.count, 2)
     assert sink.count("\"table\" <> 'todo'") == 0
+    sink.remove()
 
 
 def test_a_table_that_cannot_be_written_says_why_and_catches_up(sink, postgres_cluster):
     name = f"{sink.target.name}_later"
     sink.create(sink=postgres_cluster.url_of(name))
     sink.database.sql("INSERT INTO todo (id) VALUES (1), (2)")
-    until(lambda: name in sink.server.get("/api/v1/sources/shop").json()["sink"]["words"], True)
-    assert "does not exist" in sink.server.command_line("source", "show", "shop").stdout
-    assert "tidemark_source_sink_waits{source=\"shop\"} 1" in sink.server.get("/metrics").body.decode()
+    until(lambda: name in sink.show()["sink"]["words"], True)
+    assert "does not exist" in sink.server.command_line("source", "show", sink.name).stdout
+    assert f'tidemark_source_sink_waits{{source="{sink.name}"}} 1' in sink.server.get("/metrics").body.decode()
     postgres_cluster.create_database(name)
     try:
-        until(lambda: sink.server.get("/api/v1/sources/shop").json()["sink"]["rows"], 2)
+        until(lambda: sink.show()["sink"]["rows"], 2)
         assert postgres_cluster.sql("SELECT count(*) FROM changes", name) == [("2",)]
     finally:
-        sink.server.ask("DELETE", "/api/v1/sources/shop")
+        sink.remove()
         postgres_cluster.drop_database(name)
 
 
-def test_the_password_of_the_table_is_nowhere_to_be_seen(sink, postgres_cluster, tmp_path):
+def test_the_password_of_the_table_is_nowhere_to_be_seen(own, postgres_cluster, tmp_path):
     postgres_cluster.sql("DROP ROLE IF EXISTS keeper")
     postgres_cluster.sql("CREATE ROLE keeper SUPERUSER LOGIN PASSWORD 'v3rys3cret'")
-    sink.create(sink=postgres_cluster.url_of(sink.target.name, user="keeper", password="v3rys3cret"))
-    sink.database.sql("INSERT INTO todo (id) VALUES (1)")
-    until(sink.count, 1)
-    assert b"v3rys3cret" not in sink.server.get("/api/v1/sources/shop").body
-    sink.server.stop()
-    assert "v3rys3cret" not in "".join(sink.server.said)
+    own.create(sink=postgres_cluster.url_of(own.target.name, user="keeper", password="v3rys3cret"))
+    own.database.sql("INSERT INTO todo (id) VALUES (1)")
+    until(own.count, 1)
+    assert b"v3rys3cret" not in own.server.get(f"/api/v1/sources/{own.name}").body
+    own.server.stop()
+    assert "v3rys3cret" not in "".join(own.server.said)
     holding = [path for path in tmp_path.rglob("*") if path.is_file() and b"v3rys3cret" in path.read_bytes()]
     assert [path.parent.name for path in holding] == ["secrets"]
     assert all(path.stat().st_mode & 0o077 == 0 for path in holding)
@@ -189,15 +224,16 @@ def test_kills_and_a_database_that_goes_away_lose_and_double_nothing(database, s
     until(sink.count, 8000, 60)
     assert sink.ask("SELECT operation, count(*), count(DISTINCT primary_key) FROM changes GROUP BY 1 ORDER BY 1") == [
         ("CREATE", "4000", "4000"), ("UPDATE", "4000", "4000")]
+    sink.remove()
 
 
-def test_a_position_that_is_lost_doubles_nothing(sink):
-    sink.create()
-    sink.database.sql("INSERT INTO todo (id) SELECT n FROM generate_series(1, 100) n")
-    until(sink.count, 100)
-    sink.server.stop()
-    sink.ask("DELETE FROM tidemark_sink")
-    sink.ask("DELETE FROM changes WHERE primary_key = '50'")
-    sink.server.start()
-    until(sink.count, 100)
-    assert int(sink.ask("SELECT count(DISTINCT primary_key) FROM changes")[0][0]) == 100
+def test_a_position_that_is_lost_doubles_nothing(own):
+    own.create()
+    own.database.sql("INSERT INTO todo (id) SELECT n FROM generate_series(1, 100) n")
+    until(own.count, 100)
+    own.server.stop()
+    own.ask("DELETE FROM tidemark_sink")
+    own.ask("DELETE FROM changes WHERE primary_key = '50'")
+    own.server.start()
+    until(own.count, 100)
+    assert int(own.ask("SELECT count(DISTINCT primary_key) FROM changes")[0][0]) == 100

@@ -401,12 +401,12 @@ static err run_in_folder(struct cli *cli, struct shell *shell, int *status)
 }
 
 /* False: it hangs with its server, and keeps what it needs until the process ends. */
-static bool live_stop(struct live *live)
+static bool live_stop(struct live *live, int seconds)
 {
     struct timespec until;
 
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += LEAVE_SECONDS;
+    until.tv_sec += seconds;
     return !pthread_timedjoin_np(live->thread, NULL, &until);
 }
 
@@ -434,7 +434,7 @@ static err run_session(struct cli *cli, struct live *live, bool *stopped)
     struct fault why = e ? fault_here : (struct fault){0};
     err recorded = record_end(shell, e, status);
     struct fault unrecorded = recorded ? fault_here : (struct fault){0};
-    *stopped = live_stop(live);
+    *stopped = live_stop(live, recorded ? 1 : LEAVE_SECONDS);
     if (e) {
         return fault(why.code, "%s", why.text);
     }
