@@ -173,6 +173,17 @@ def test_many_random_transactions_are_put_back_whole(cases_program, clusters, tm
 
 # The whole program
 
+PARTS = """
+    CREATE TABLE parts (id int, k int, v text, PRIMARY KEY (id, k)) PARTITION BY LIST (k);
+    CREATE TABLE parts1 PARTITION OF parts FOR VALUES IN (1);
+    CREATE TABLE parts2 (v text, gone int, k int NOT NULL, id int NOT NULL); ALTER TABLE parts2 DROP gone;
+    ALTER TABLE parts ATTACH PARTITION parts2 FOR VALUES IN (2);
+    CREATE TABLE loose (id int, k int) PARTITION BY LIST (k);
+    CREATE TABLE loose1 PARTITION OF loose FOR VALUES IN (1); CREATE TABLE loose2 PARTITION OF loose FOR VALUES IN (2);
+    ALTER TABLE parts1 REPLICA IDENTITY FULL; ALTER TABLE parts2 REPLICA IDENTITY FULL;
+    ALTER TABLE loose1 REPLICA IDENTITY FULL; ALTER TABLE loose2 REPLICA IDENTITY FULL; ALTER TABLE loose REPLICA IDENTITY FULL;
+    INSERT INTO parts VALUES (1, 1, 'a'), (2, 2, 'b'), (3, 1, 'c'); INSERT INTO loose VALUES (1, 1), (1, 2)"""
+
 SHOP = """
     CREATE TABLE customers (id int PRIMARY KEY, email text UNIQUE, name text);
     CREATE TABLE orders (id int PRIMARY KEY, customer int REFERENCES customers ON DELETE CASCADE, status text, total numeric(10,2));
@@ -186,9 +197,9 @@ SHOP = """
 class Shop:
     """A captured database and the server that captures it."""
 
-    def __init__(self, server, database, **options):
+    def __init__(self, server, database, tables=SHOP, **options):
         self.server, self.database = server, database
-        database.sql(SHOP)
+        database.sql(tables)
         self.session = database.session()
         made = server.ask("POST", "/api/v1/sources", {"name": "shop", "url": database.url, **options})
         assert made.status == 201, made.body
@@ -270,6 +281,19 @@ def test_what_the_database_did_not_send_comes_from_the_history_of_the_row(shop):
     assert shop.table("notes") == [("1", "second", "s3cret")]
     assert shop.undo(first, apply=True)["applied"]
     assert shop.table("notes") == [("1", "first", "s3cret")]
+
+
+def test_rows_of_partitions_go_back_to_theirs(servers, database):
+    shop = Shop(servers().start(), database, PARTS, options={"keyless": "full"})
+
+    def state():
+        return shop.session.sql("SELECT * FROM parts ORDER BY id, k"), shop.session.sql("SELECT * FROM loose ORDER BY id, k")
+    before = state()
+    moved = shop.transaction("UPDATE parts SET k = 3 - k", "UPDATE parts SET v = 'z' WHERE id = 2", "DELETE FROM parts WHERE id = 3",
+                             "UPDATE loose SET id = 7", "INSERT INTO loose VALUES (8, 1), (8, 2)")
+    assert state() != before
+    assert shop.undo(moved, apply=True)["applied"] and state() == before
+    shop.session.close()
 
 
 def test_a_conflict_says_who_came_in_between_and_nothing_is_changed(shop):

@@ -36,7 +36,7 @@ static const char tables_sql[] =
     " WHERE g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgenabled IN ('O', 'A')"
     " AND g.tgtype & 1 = 1), ''),"
     " EXISTS (SELECT 1 FROM pg_publication_rel r WHERE r.prrelid = c.oid"
-    " AND to_jsonb(r)->>'prattrs' IS NOT NULL)"
+    " AND to_jsonb(r)->>'prattrs' IS NOT NULL), c.relkind = 'p'"
     " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     " WHERE c.oid = ANY($1::oid[]) ORDER BY c.oid";
 
@@ -192,6 +192,7 @@ static err load_tables(struct loader *l)
             .named = truth(rows, i, 4),
             .triggers = kept(l, rows, i, 5),
             .some_columns = truth(rows, i, 6),
+            .partitioned = truth(rows, i, 7),
         };
     }
     pg_rows_free(rows);

@@ -62,6 +62,7 @@ struct catalog_table {
     const struct catalog_index *key; /* tells rows apart; NULL: nothing does */
     view triggers;                   /* names of its row triggers, by commas; "": none */
     bool some_columns; /* descriptions may leave some out: a publication's list, rules */
+    bool partitioned;  /* its rows are in other tables */
     bool named;        /* a change speaks of it (else: only a neighbour) */
 };
 

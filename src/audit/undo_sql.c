@@ -106,7 +106,9 @@ static void write_where(const struct undo_row *row, const struct value *image,
     if (table->key) {
         undo_sql_where(table, table->key->columns, table->key->count, image, out);
     } else {
-        write_format(out, "ctid = (SELECT ctid FROM %.*s WHERE ", VIEW_ARG(table->quoted));
+        const char *place = table->partitioned ? "(tableoid, ctid)" : "ctid";
+        write_format(out, "%s = (SELECT %s FROM %.*s WHERE ", place,
+                     table->partitioned ? "tableoid, ctid" : place, VIEW_ARG(table->quoted));
     }
     for (int i = 0; i < table->count; i++) {
         bool is_guarded = !table->key || !guard || guard[i];

@@ -364,8 +364,8 @@ static const struct option undo_options[] = {
                 "triggers do not fire (session_replication_role; needs the right to set it)")},
     {CLI_OPTION(
         undo_options, url, "url", TEXT, "",
-        "postgres://USER@HOST/DATABASE: as a role that may write, when the source's may\n"
-        "not; its password is taken from PGPASSWORD")},
+        "postgres://USER@HOST/DATABASE: as a role that may write, when the source's may not; "
+        "its password is taken from PGPASSWORD")},
     {CLI_OPTION(undo_options, source, "source", TEXT, "", "of a session: in which database")},
 };
 const struct command undo = {
