@@ -249,11 +249,12 @@ static void split_pairs(struct arena *arena, view text, struct writer *clean, ch
     }
 }
 
-void pg_url_split(struct arena *arena, view url, char **clean, char **password)
+static void split(struct arena *arena, view url, char **clean, char **password)
 {
     struct writer out = {0};
 
     *password = NULL;
+    url = view_trim(url); /* a blank in front would make it no URL, and show all of it */
     if (view_starts(url, VIEW("postgres://"))) {
         split_uri(arena, url, sizeof("postgres://") - 1, &out, password);
     } else if (view_starts(url, VIEW("postgresql://"))) {
@@ -263,4 +264,15 @@ void pg_url_split(struct arena *arena, view url, char **clean, char **password)
     }
     *clean = arena_text(arena, writer_view(&out));
     writer_fini(&out);
+}
+
+/* What is neither form may be one when something is gone from it: until nothing more goes. */
+void pg_url_split(struct arena *arena, view url, char **clean, char **password)
+{
+    char *more = NULL;
+
+    split(arena, url, clean, password);
+    for (more = *password; more;) {
+        split(arena, view_text(*clean), clean, &more);
+    }
 }

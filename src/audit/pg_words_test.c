@@ -65,6 +65,8 @@ static void a_url_comes_apart_from_its_password(void **state)
         {"host=db user=ann password=secret dbname=shop", "host=db user=ann dbname=shop",
          "secret"},
         {"password = 'a b\\'c' host = db", "host = db", "a b'c"},
+        {"  postgres://ann:secret@db/shop\n", "postgres://ann@db/shop", "secret"},
+        {"password=x postgres://ann:secret@db/shop", "postgres://ann@db/shop", "x"},
         {"", "", NULL},
     };
     struct arena arena = {0};
