@@ -9,10 +9,9 @@ import os
 import subprocess
 
 import pytest
+from support import bemi_apps
 from support.postgres import Database
 from test_audit_sink import Sink, until
-
-SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "support", "bemi_apps.py")
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def run(sink, package, what):
     variable = f"TIDEMARK_BEMI_{package.upper()}"
     if variable not in os.environ:
         pytest.skip(f"{variable} names no interpreter with Bemi's package")
-    ran = subprocess.run([os.environ[variable], SCRIPT, package, what, sink.database.url, sink.target.url], capture_output=True, text=True,
+    ran = subprocess.run([os.environ[variable], bemi_apps.__file__, package, what, sink.database.url, sink.target.url], capture_output=True, text=True,
                          timeout=60)
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout)

@@ -71,13 +71,13 @@ def target(postgres_cluster, database_names):
     made.drop()
 
 
-TODO = "CREATE TABLE todo (id int PRIMARY KEY, task text, done bool, price numeric, at timestamp, names text[]); " \
-       "ALTER TABLE todo REPLICA IDENTITY FULL"
+TABLE = "CREATE TABLE todo (id int PRIMARY KEY, task text, done bool, price numeric, at timestamp, names text[]); " \
+        "ALTER TABLE todo REPLICA IDENTITY FULL"
 
 
 @pytest.fixture
 def sink(database, target, shared):
-    database.sql(TODO)
+    database.sql(TABLE)
     made = Sink(database, target, shared)
     yield made
     made.remove()
@@ -86,7 +86,7 @@ def sink(database, target, shared):
 @pytest.fixture
 def own(database, target, server):
     """One on a server of its own."""
-    database.sql(TODO)
+    database.sql(TABLE)
     made = Sink(database, target, server)
     yield made
     made.remove()

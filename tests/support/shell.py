@@ -10,6 +10,8 @@ import subprocess
 import sys
 import threading
 
+from support import extended
+
 TOKEN = "0" * 64
 SESSION = "5e55"
 
@@ -98,8 +100,7 @@ class Stand:
 
     def extended(self, text):
         """The same with a client of the extended protocol in psql's place; text is its Python lines."""
-        program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "extended.py")
-        command = [self.binary, "source", "shell", "shop", "--reason", "a test", "--psql", sys.executable, "--", program]
+        command = [self.binary, "source", "shell", "shop", "--reason", "a test", "--psql", sys.executable, "--", extended.__file__]
         return subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, env=self.environment())
 
     def kinds(self):
