@@ -21,9 +21,13 @@ struct told { /* by the header */
     struct sides exact, unknown;
 };
 
-struct body { /* of a value */
-    view before, after, source, message;
+struct body { /* what a value is read into, in one pass */
+    struct arena *arena;
+    const struct told *told;
+    struct change *out;
+    view message;
     uint8_t op;
+    bool fits; /* its images fit the relation */
 };
 
 static err corrupt(const char *what)
@@ -144,48 +148,6 @@ static view payload_of(struct arena *arena, view value)
     return payload ? scan_value(&s) : value;
 }
 
-MUST_CHECK static err read_body(struct arena *arena, view value, struct body *out)
-{
-    struct scan s = scan_of(payload_of(arena, value));
-    view op;
-
-    scan_open(&s, '{');
-    while (scan_more(&s, '}')) {
-        view name = scan_name(&s, arena), member = scan_value(&s);
-        if (SCAN_IS(name, "before")) {
-            out->before = member;
-        } else if (SCAN_IS(name, "after")) {
-            out->after = member;
-        } else if (SCAN_IS(name, "source")) {
-            out->source = member;
-        } else if (SCAN_IS(name, "message")) {
-            out->message = member;
-        } else if (SCAN_IS(name, "op")) {
-            out->op = scan_text(arena, member, &op) && op.len == 1 ? op.at[0] : 0;
-        }
-    }
-    return scan_end(&s) ? OK : corrupt("value");
-}
-
-MUST_CHECK static err read_source(struct arena *arena, view json, struct change_place *out)
-{
-    struct scan s = scan_of(json);
-    bool fine = true;
-
-    scan_open(&s, '{');
-    while (fine && scan_more(&s, '}')) {
-        view name = scan_name(&s, arena), value = scan_value(&s);
-        if (SCAN_IS(name, "ts_us")) {
-            fine = scan_int(value, &out->committed_us);
-        } else if (SCAN_IS(name, "txId") && !scan_is_null(value)) {
-            fine = scan_u32(value, &out->xid);
-        } else if (SCAN_IS(name, "lsn")) {
-            fine = scan_lsn(value, &out->lsn);
-        }
-    }
-    return fine && scan_end(&s) ? OK : corrupt("source block");
-}
-
 static enum change_kind kind_of(uint8_t op, bool moved, bool *known)
 {
     static const struct {
@@ -251,18 +213,17 @@ static bool read_form(struct arena *arena, struct type_modes modes, const struct
     return type_from_debezium(arena, modes, &type, json, &out->text) == OK;
 }
 
-/* Members of the image, or of its exact part, into values. */
+/* Members of the image, or of its exact part, into values; the cursor stands before them. */
 static bool read_members(struct arena *arena, struct type_modes modes,
-                         const struct relation *relation, view json, bool exact,
+                         const struct relation *relation, struct scan *s, bool exact,
                          struct value *values)
 {
-    struct scan s = scan_of(json);
     int next = 0;
 
-    scan_open(&s, '{');
-    while (scan_more(&s, '}')) {
-        view name = scan_name(&s, arena), value = scan_value(&s);
-        int i = s.bad ? -1 : column_of(relation, name, &next);
+    scan_open(s, '{');
+    while (scan_more(s, '}')) {
+        view name = scan_name(s, arena), value = scan_value(s);
+        int i = s->bad ? -1 : column_of(relation, name, &next);
         if (i < 0) {
             return false;
         }
@@ -273,7 +234,7 @@ static bool read_members(struct arena *arena, struct type_modes modes,
             return false;
         }
     }
-    return scan_end(&s);
+    return !s->bad;
 }
 
 static bool read_unknown(struct arena *arena, const struct relation *relation, view json,
@@ -294,30 +255,88 @@ static bool read_unknown(struct arena *arena, const struct relation *relation, v
     return scan_end(&s);
 }
 
-/* The image that record and header tell of, NULL when neither does. */
-MUST_CHECK static err read_image(struct arena *arena, const struct told *told,
-                                 const struct relation *relation, view json, view exact,
-                                 view unknown, struct value **out)
+/* What the header tells of an image, before the value does: NULL when nothing. */
+static bool told_image(struct arena *arena, const struct told *told,
+                       const struct relation *relation, view exact, view unknown,
+                       struct value **out)
 {
-    bool there = json.at && !scan_is_null(json), fine = true;
+    struct scan s = scan_of(exact);
 
-    *out = NULL;
-    if (!there && !exact.at && !unknown.at) {
-        return OK;
+    if (!exact.at && !unknown.at) {
+        return true;
     }
     *out = arena_take(arena, (size_t)relation->count * sizeof(**out));
-    if (exact.at) {
-        fine = read_members(arena, told->modes, relation, exact, true, *out);
+    return (!exact.at ||
+            (read_members(arena, told->modes, relation, &s, true, *out) && scan_end(&s))) &&
+           (!unknown.at || read_unknown(arena, relation, unknown, *out));
+}
+
+static void read_image(struct body *body, struct scan *s, struct value **image)
+{
+    const struct relation *relation = body->out->relation;
+
+    if (!relation || !scan_is_ahead(s, '{')) {
+        (void)scan_value(s); /* null, or a table that is not known */
+        return;
     }
-    if (fine && unknown.at) {
-        fine = read_unknown(arena, relation, unknown, *out);
+    if (!*image) {
+        *image = arena_take(body->arena, (size_t)relation->count * sizeof(**image));
     }
-    if (fine && there) {
-        fine = read_members(arena, told->modes, relation, json, false, *out);
+    body->fits =
+        body->fits && read_members(body->arena, body->told->modes, relation, s, false, *image);
+}
+
+static bool read_source(struct arena *arena, struct scan *s, struct change_place *out)
+{
+    bool fine = true;
+
+    scan_open(s, '{');
+    while (fine && scan_more(s, '}')) {
+        view name = scan_name(s, arena), value = scan_value(s);
+        if (SCAN_IS(name, "ts_us")) {
+            fine = scan_int(value, &out->committed_us);
+        } else if (SCAN_IS(name, "txId") && !scan_is_null(value)) {
+            fine = scan_u32(value, &out->xid);
+        } else if (SCAN_IS(name, "lsn")) {
+            fine = scan_lsn(value, &out->lsn);
+        }
     }
-    return fine ? OK
-                : fault(ERR_CORRUPT, "a change record that does not fit its table %.*s.%.*s",
-                        VIEW_ARG(relation->schema), VIEW_ARG(relation->name));
+    return fine && !s->bad;
+}
+
+MUST_CHECK static err read_body(struct body *body, view value)
+{
+    struct arena *arena = body->arena;
+    struct scan s = scan_of(payload_of(arena, value));
+    bool sourced = false;
+    view op;
+
+    scan_open(&s, '{');
+    while (body->fits && scan_more(&s, '}')) {
+        view name = scan_name(&s, arena);
+        if (SCAN_IS(name, "before")) {
+            read_image(body, &s, &body->out->before);
+        } else if (SCAN_IS(name, "after")) {
+            read_image(body, &s, &body->out->after);
+        } else if (SCAN_IS(name, "source")) {
+            sourced = read_source(arena, &s, &body->out->place);
+            if (!sourced) {
+                break;
+            }
+        } else if (SCAN_IS(name, "message")) {
+            body->message = scan_value(&s);
+        } else if (SCAN_IS(name, "op")) {
+            body->op = scan_text(arena, scan_value(&s), &op) && op.len == 1 ? op.at[0] : 0;
+        } else {
+            (void)scan_value(&s);
+        }
+    }
+    if (!body->fits && !s.bad) {
+        return fault(ERR_CORRUPT, "a change record that does not fit its table %.*s.%.*s",
+                     VIEW_ARG(body->out->relation->schema),
+                     VIEW_ARG(body->out->relation->name));
+    }
+    return !sourced ? corrupt("source block") : scan_end(&s) ? OK : corrupt("value");
 }
 
 MUST_CHECK static err read_message(struct arena *arena, view json, struct change *out)
@@ -337,15 +356,32 @@ MUST_CHECK static err read_message(struct arena *arena, view json, struct change
     return fine && scan_end(&s) && out->prefix.at && out->content.at ? OK : corrupt("message");
 }
 
+/* What everybody may rely on: a row that is there has an image. */
+static bool has_its_images(const struct change *change)
+{
+    switch (change->kind) {
+    case CHANGE_TRUNCATE:
+        return !change->before && !change->after;
+    case CHANGE_DELETE:
+        return change->before && !change->after;
+    default:
+        return change->after != NULL;
+    }
+}
+
 MUST_CHECK static err read_change(struct arena *arena, const struct record *record,
                                   const struct told *told,
                                   const struct relation_finder *relations, struct change *out)
 {
-    struct body body = {0};
+    struct body body = {.arena = arena, .told = told, .out = out};
     bool known;
-    err e = read_body(arena, record->value, &body);
 
-    e = e ? e : read_source(arena, body.source, &out->place);
+    out->relation = relations->find(relations->self, told->table);
+    body.fits = !out->relation || (told_image(arena, told, out->relation, told->exact.before,
+                                              told->unknown.before, &out->before) &&
+                                   told_image(arena, told, out->relation, told->exact.after,
+                                              told->unknown.after, &out->after));
+    err e = read_body(&body, record->value);
     if (e) {
         return e;
     }
@@ -354,18 +390,15 @@ MUST_CHECK static err read_change(struct arena *arena, const struct record *reco
         return corrupt("op");
     }
     if (out->kind == CHANGE_MESSAGE) {
+        out->relation = NULL;
+        out->before = out->after = NULL;
         return read_message(arena, body.message, out);
     }
-    out->relation = relations->find(relations->self, told->table);
     if (!out->relation) {
         return fault(ERR_NOT_FOUND, "a change record of table version %u, which is not known",
                      told->table);
     }
-    e = read_image(arena, told, out->relation, body.before, told->exact.before,
-                   told->unknown.before, &out->before);
-    return e ? e
-             : read_image(arena, told, out->relation, body.after, told->exact.after,
-                          told->unknown.after, &out->after);
+    return has_its_images(out) ? OK : corrupt("row");
 }
 
 err envelope_read(struct arena *arena, const struct record *record,

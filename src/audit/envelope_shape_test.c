@@ -295,6 +295,8 @@ static void records_that_do_not_fit_are_refused(void **state)
         {"{\"v\":1,\"table\":4}", "{\"source\":{},\"op\":\"c\",\"after\":{\"id\":1}",
          ERR_CORRUPT},
         {"{\"v\":1,\"context\":[]}", "{}", ERR_CORRUPT},
+        {"{\"v\":1,\"table\":4}", "{\"source\":{},\"op\":\"c\",\"after\":5}", ERR_CORRUPT},
+        {"{\"v\":1,\"table\":4}", "{\"source\":{},\"op\":\"d\"}", ERR_CORRUPT},
     };
 
     for (size_t i = 0; i < COUNT(cases); i++) {

@@ -294,6 +294,12 @@ view scan_name(struct scan *s, struct arena *arena)
     return name;
 }
 
+bool scan_is_ahead(struct scan *s, char c)
+{
+    skip_space(s);
+    return ahead(s) == (uint8_t)c;
+}
+
 bool scan_end(struct scan *s)
 {
     skip_space(s);

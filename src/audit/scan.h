@@ -30,8 +30,9 @@ struct scan scan_of(view json);
 void scan_open(struct scan *s, char bracket);
 bool scan_more(struct scan *s, char bracket); /* an item follows; else the bracket is taken */
 view scan_name(struct scan *s, struct arena *arena);
-view scan_value(struct scan *s); /* any value, as it stands */
-bool scan_end(struct scan *s);   /* nothing is left, and all was well */
+view scan_value(struct scan *s);            /* any value, as it stands */
+bool scan_is_ahead(struct scan *s, char c); /* is that what comes next? */
+bool scan_end(struct scan *s);              /* nothing is left, and all was well */
 
 /* Of one value as it stands. */
 bool scan_is_null(view value);
