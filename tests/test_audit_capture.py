@@ -315,6 +315,19 @@ def test_the_life_of_a_source_on_the_command_line(server, database):
     assert server.command_line("source", "show", "shop").returncode != 0
 
 
+def test_a_name_that_was_captured_before_goes_on_with_its_ledger(server, database):
+    database.sql("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+    Captured(server, database.url)
+    assert server.command_line("source", "rm", "shop", "--yes").returncode == 0
+    database.sql("INSERT INTO t VALUES (2)")
+    shop = Captured(server, database.url)
+    database.sql("INSERT INTO t VALUES (3)")
+    shop.wait_for("t", after_is("id", 3))
+    rows = shop.wait_for("t", lambda row: row["op"] == "r" and row["after"]["id"] == 2)
+    assert not any(row["op"] == "c" and row["after"]["id"] == 2 for row in rows), "nobody saw that insert"
+    until(lambda: shop.proof()["whole"] and shop.proof()["gaps"] == 1, "what nobody captured is a gap")
+
+
 @pytest.mark.soak
 def test_tables_that_nobody_captures_hold_no_wal_back(server, database):
     database.sql("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE other (id int PRIMARY KEY)")

@@ -295,16 +295,16 @@ err capture_accept_gap(struct capture *c)
     err e = open_all(c);
 
     ledger_end(c->ledger, &end);
-    if (!e && check_slot(c) == OK) {
-        c->fatal = false; /* nothing is lost: nothing to accept */
-        goto done;
+    if (e || check_slot(c) == OK) {
+        goto done; /* nothing is lost: nothing to accept */
     }
     c->fatal = false;
-    e = e ? e : setup_slot_state(c->control, slot, &state);
+    e = setup_slot_state(c->control, slot, &state);
     if (!e && !state.is_lost && state.confirmed_lsn > end.to) {
         made.consistent_lsn = state.confirmed_lsn;
     } else if (!e || e == ERR_NOT_FOUND) {
         e = e ? OK : setup_slot_drop(c->control, slot);
+        e = e ? e : publish_tables(c); /* of a source that was removed it is gone, too */
         e = e ? e : setup_slot(c->stream, slot, &made);
     }
     e = e ? e

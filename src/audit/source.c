@@ -249,6 +249,20 @@ static void take_out(struct audit *audit, struct source *source)
     source_drop(was);
 }
 
+/* Of a name that was captured before, the ledger goes on: what came between is a gap in it. */
+static err begin_life(struct source *made)
+{
+    struct ledger_end end;
+
+    ledger_end(made->ledger, &end);
+    err e = source_record(made, false);
+    e = e ? e : capture_start(made, end.to != 0, &made->capture);
+    if (e) {
+        take_out(made->audit, made);
+    }
+    return e;
+}
+
 err source_create(struct audit *audit, view name, struct source_options *take_options,
                   const char *password, struct source **out)
 {
@@ -269,8 +283,7 @@ err source_create(struct audit *audit, view name, struct source_options *take_op
     if (!e) {
         made->status.state = SOURCE_CREATING;
         e = add(audit, made);
-        e = e ? e : source_record(made, false);
-        e = e ? e : capture_start(made, false, &made->capture);
+        e = e ? e : begin_life(made);
         if (!e) {
             source_sink_start(made);
         }
