@@ -115,6 +115,15 @@ def test_unlocking_wants_a_reason_and_locking_works_again(stand, shop):
     assert [kind for kind in stand.kinds() if "lock" in kind] == ["unlock", "lock"]
 
 
+def test_resetting_settings_does_not_lock_again_nor_unlock(stand, shop):
+    ran = stand.shell("SELECT set_config('default_transaction_read_only', 'off', false);\nBEGIN;\nUPDATE orders SET status = 'x';\n"
+                      "ROLLBACK;\nUNLOCK 'why';\nDISCARD ALL;\nBEGIN;\nUPDATE orders SET status = 'a' WHERE id = 1;\nCOMMIT;\n"
+                      "RESET ALL;\nBEGIN;\nUPDATE orders SET status = 'a' WHERE id = 2;\nCOMMIT AND CHAIN;\n"
+                      "UPDATE orders SET status = 'a' WHERE id = 3;\nCOMMIT;\n")
+    assert ran.stderr.count("read-only transaction") == 1, ran.stderr
+    assert [len(contexts) for _, changes, contexts in shop.transactions() if changes] == [1, 1, 1]
+
+
 def test_transactions_of_the_user_carry_context_for_each_write(stand, shop):
     stand.shell("UNLOCK 'why';\nBEGIN;\nUPDATE orders SET status = 'a' WHERE id = 1;\nSAVEPOINT s;\n"
                 "UPDATE orders SET status = 'b' WHERE id = 2;\nROLLBACK TO s;\nUPDATE orders SET status = 'c' WHERE id = 3;\n"

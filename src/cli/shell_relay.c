@@ -62,6 +62,9 @@ static void take_parameter(struct talk *t, const struct pgwire_frame *f)
     if (!r.bad && view_is_text(name, "standard_conforming_strings")) {
         t->rules.backslashes = view_is_text(value, "off");
     }
+    if (!r.bad && view_is_text(name, "default_transaction_read_only")) {
+        t->writes = view_is_text(value, "off"); /* RESET ALL and the like */
+    }
 }
 
 static bool is_fatal(const struct pgwire_frame *f)
