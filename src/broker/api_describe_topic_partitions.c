@@ -83,7 +83,7 @@ static void write_topic(struct request *r, const struct shown *shown)
     write_i16(w, error_of(shown));
     write_text_or_null(w, true, shown->name);
     write_uuid(w, topic ? topic->id : (uuid){{0}});
-    write_bool(w, topic && topic->internal);
+    write_bool(w, topic && topic_is_hidden(topic));
     write_count(w, true, (size_t)shown->count);
     for (int32_t i = 0; i < shown->count; i++) {
         write_partition(r, topic_partition(topic, shown->first + i));

@@ -91,7 +91,7 @@ static void write_topic(struct request *r, const struct wanted *wanted)
         write_uuid(w, topic ? topic->id : wanted->name.at ? (uuid){{0}} : wanted->id);
     }
     if (r->version >= 1) {
-        write_bool(w, topic && topic->internal);
+        write_bool(w, topic && topic_is_hidden(topic));
     }
     write_count(w, r->flexible, (size_t)partitions);
     for (int32_t i = 0; i < partitions; i++) {

@@ -135,7 +135,12 @@ bool request_is_gone(const struct request *r); /* the client has left */
  * answer's length counts them, so nothing else must be done. */
 void request_add_range(struct request *r, struct log_range take_range);
 void request_restart(struct request *r); /* empties the answer but for its header */
-view request_host(struct request *r);    /* "/127.0.0.1": the peer, as Kafka writes it */
+/* What clients are told is internal; topics that only doors write are found by patterns. */
+static inline bool topic_is_hidden(const struct topic *topic)
+{
+    return topic->internal && topic->name[0] == '_' && topic->name[1] == '_';
+}
+view request_host(struct request *r); /* "/127.0.0.1": the peer, as Kafka writes it */
 int64_t request_now_ms(const struct request *r); /* wall clock */
 
 #endif

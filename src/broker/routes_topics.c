@@ -7,6 +7,7 @@
 
 #include "broker/broker.h"
 #include "broker/configs.h"
+#include "broker/request.h"
 
 static void settings_to_json(struct topic *topic, struct json_writer *j)
 {
@@ -60,7 +61,7 @@ static void topic_to_json(struct topic *topic, struct json_writer *j)
     json_name(j, "id");
     json_text(j, id);
     json_name(j, "internal");
-    json_bool(j, topic->internal);
+    json_bool(j, topic_is_hidden(topic));
     json_name(j, "partitions");
     json_int(j, partitions);
     json_name(j, "offsets");
@@ -102,7 +103,7 @@ void topics_list(struct http_call *call)
     for (size_t i = 0; i < count && !more; i++) {
         struct topic *topic = topics[i];
         bool skip = cursor.at && view_order(view_text(topic->name), cursor) <= 0;
-        if (skip || (topic->internal && !internal)) {
+        if (skip || (topic_is_hidden(topic) && !internal)) {
             continue;
         }
         more = listed == limit;
