@@ -1,5 +1,5 @@
-/* lanes_test.c - lanes over a real log in a temporary folder. SPDX-License-Identifier:
- * Apache-2.0 */
+/* lanes_test.c - lanes over a real log in a temporary folder.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "audit/lanes.h"
 
 #include <setjmp.h>
