@@ -329,6 +329,17 @@ def test_a_name_that_was_captured_before_goes_on_with_its_ledger(server, databas
 
 
 @pytest.mark.soak
+def test_a_table_made_later_is_captured_whole(server, database):
+    database.sql("CREATE TABLE first (id int PRIMARY KEY)")
+    shop = Captured(server, database.url)
+    database.sql("CREATE TABLE later (id int PRIMARY KEY); INSERT INTO later VALUES (1)")
+    database.sql("CREATE TABLE without_key (id int); INSERT INTO without_key VALUES (1); UPDATE without_key SET id = 2")
+    until(lambda: any(t["name"] == "later" for t in shop.server.get("/api/v1/sources/shop/tables").json()["tables"]),
+          "the new table is captured")
+    database.sql("INSERT INTO later VALUES (2); UPDATE without_key SET id = 3")
+    until(lambda: {row["after"]["id"] for row in shop.rows("later")} >= {1, 2}, "its rows come, old and new")
+
+
 def test_tables_that_nobody_captures_hold_no_wal_back(server, database):
     database.sql("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE other (id int PRIMARY KEY)")
     shop = Captured(server, database.url, tables="public.t")

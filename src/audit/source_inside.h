@@ -26,4 +26,7 @@ MUST_CHECK err source_move(struct source *source, enum source_state state, const
 /* One record; without a value when the source is gone. */
 MUST_CHECK err source_record(struct source *source, bool gone);
 
+/* Tables that its patterns mean and that were made since. Its life is locked; may block. */
+MUST_CHECK err source_take_tables(struct source *source, struct pg *pg);
+
 #endif

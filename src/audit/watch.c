@@ -1,4 +1,5 @@
-/* watch.c - one thread over all slots. SPDX-License-Identifier: Apache-2.0 */
+/* watch.c - one thread over all slots, and the tables that come. SPDX-License-Identifier:
+ * Apache-2.0 */
 #include "audit/watch.h"
 
 #include <stdlib.h>
@@ -6,6 +7,7 @@
 #include "audit/pg.h"
 #include "audit/retention.h"
 #include "audit/setup.h"
+#include "audit/source_inside.h"
 
 #define WATCH_NS INT64_C(10000000000)
 #define WARN_AGAIN_MS 600000
@@ -15,7 +17,7 @@ struct watch {
     struct worker worker;
     struct job first;
     _Atomic bool ends;
-    int64_t warned_ms;
+    int64_t warned_ms, tables_warned_ms;
 };
 
 static void warn(struct watch *w, const struct source *source, int64_t bytes)
@@ -43,7 +45,17 @@ static err protect(struct source *source, struct pg *pg, int64_t bytes)
     return e;
 }
 
-static err look(struct watch *w, struct source *source)
+static void look_for_tables(struct watch *w, struct source *source, struct pg *pg)
+{
+    int64_t now = w->audit->os->now_ms(w->audit->os);
+
+    if (source_take_tables(source, pg) && now - w->tables_warned_ms > WARN_AGAIN_MS) {
+        w->tables_warned_ms = now;
+        trace_warn("audit", "source %s: %s", source->name, fault_here.text);
+    }
+}
+
+static err look(struct watch *w, struct source *source, bool running)
 {
     struct setup_slot_state state;
     struct pg *pg = NULL;
@@ -61,6 +73,9 @@ static err look(struct watch *w, struct source *source)
             source->options.slot_guard == SLOT_PROTECT_DATABASE) {
             e = protect(source, pg, state.held_bytes);
         }
+    }
+    if (!e && running) {
+        look_for_tables(w, source, pg);
     }
     pg_close(pg);
     return e;
@@ -83,7 +98,8 @@ static int64_t turn(struct worker *worker, struct job *jobs)
                 trace_warn("audit", "source %s: %s", all[i]->name, fault_here.text);
             }
             bool begun = status.durable_lsn || status.state != SOURCE_CREATING;
-            if (begun && look(w, all[i])) {
+            bool running = status.state == SOURCE_RUNNING;
+            if (begun && look(w, all[i], running)) {
                 trace_debug("audit", "source %s: %s", all[i]->name, fault_here.text);
             }
             pthread_mutex_unlock(&all[i]->life);
