@@ -212,12 +212,21 @@ static void *accept_run(void *self)
     }
 }
 
+/* The first place that may be written to and leaves room in a socket's address. */
 static err make_folder(char *out, size_t room)
 {
-    const char *below = getenv("XDG_RUNTIME_DIR");
+    const char *const places[] = {getenv("XDG_RUNTIME_DIR"), getenv("TMPDIR"), "/tmp"};
+    const size_t longest = sizeof(((struct sockaddr_un *)NULL)->sun_path) -
+                           sizeof("/tidemark-shell-XXXXXX/" SOCKET_NAME);
 
-    below = below && !access(below, W_OK) ? below : getenv("TMPDIR");
-    snprintf(out, room, "%s/tidemark-shell-XXXXXX", below && below[0] ? below : "/tmp");
+    for (size_t i = 0; i < COUNT(places); i++) {
+        const char *below = places[i];
+        bool last = i + 1 == COUNT(places);
+        if (last || (below && below[0] && strlen(below) <= longest && !access(below, W_OK))) {
+            snprintf(out, room, "%s/tidemark-shell-XXXXXX", below);
+            break;
+        }
+    }
     return mkdtemp(out) ? OK : fault_errno("%s", out);
 }
 

@@ -24,7 +24,7 @@ from support.server import Lines
 
 START_SECONDS, STOP_SECONDS = 60, 60  # generous: a busy machine
 USER = "postgres"  # whom initdb makes the superuser, and as whom root runs it
-PRESETS = {"wal_level": "logical", "max_wal_senders": "10", "max_replication_slots": "10", "max_connections": "60",
+PRESETS = {"wal_level": "logical", "max_wal_senders": "40", "max_replication_slots": "40", "max_connections": "120",
            "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "64MB",
            "timezone": "UTC", "wal_sender_timeout": "60s", "listen_addresses": "127.0.0.1"}
 HBA = ["local all all trust", "host all all 127.0.0.1/32 trust"]
