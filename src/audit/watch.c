@@ -1,5 +1,5 @@
-/* watch.c - one thread over all slots, and the tables that come. SPDX-License-Identifier:
- * Apache-2.0 */
+/* watch.c - one thread over all slots, and the tables that come.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "audit/watch.h"
 
 #include <stdlib.h>
